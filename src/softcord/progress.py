@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import ClassVar, TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ class Bar:
     b
     """
 
+    _current: ClassVar["Bar | None"] = None
+
     def __init__(
         self, total: int, label: str, *, enabled: bool = False, stream: TextIO | None = None
     ) -> None:
@@ -51,6 +53,7 @@ class Bar:
         self._start = time.monotonic()
 
     def __enter__(self) -> "Bar":  # noqa: PYI034  typing.Self needs Python 3.11
+        Bar._current = self
         self._draw()
         return self
 
@@ -58,6 +61,16 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hide()
+        Bar._current = None
+
+    @classmethod
+    def hide_current(cls) -> None:
+        """Erase the bar that is drawn now, if there is one, until its next step.
+
+        For text that is printed from inside a loop over `track`.
+        """
+        if cls._current is not None:
+            cls._current.hide()
 
     def advance(self) -> None:
         """Count one step as done and draw the bar."""

@@ -82,6 +82,17 @@ def test_a_hidden_bar_leaves_a_clean_line_for_other_text():
         assert "1/2" in terminal.screen()
 
 
+def test_text_can_be_printed_from_inside_a_loop_that_knows_nothing_of_the_bar():
+    terminal = Terminal()
+    for _ in track("ab", "segment", enabled=True, stream=terminal):
+        assert "segment [" in terminal.screen()
+        Bar.hide_current()
+        assert terminal.screen() == ""
+    length = len(terminal.getvalue())
+    Bar.hide_current()
+    assert len(terminal.getvalue()) == length
+
+
 def test_the_bar_fits_in_a_narrow_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     terminal = Terminal()
