@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softcord.errors import InputError as InputError
     from softcord.errors import SoftcordError as SoftcordError
     from softcord.flags import Flag as Flag
+    from softcord.segment import FileOptions as FileOptions
     from softcord.segment import FileResult as FileResult
     from softcord.segment import Segmentation as Segmentation
     from softcord.segment import segment as segment
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; the same list as above, which is for type checkers
 _HOMES = {
+    "FileOptions": "softcord.segment",
     "FileResult": "softcord.segment",
     "Flag": "softcord.flags",
     "InputError": "softcord.errors",
@@ -37,6 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "FileOptions",
     "FileResult",
     "Flag",
     "InputError",
