@@ -17,11 +17,9 @@ from nibabel.orientations import inv_ornt_aff, io_orientation, ornt2axcodes
 
 from softcord._typing import Affine, Zooms
 from softcord.errors import GeometryError
+from softcord.nifti import spans_space, zooms_of
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-
-# volume of the box that unit vectors along the axes span; 1 where they are perpendicular
-_FLAT = 1e-4
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
@@ -84,8 +82,7 @@ def to_canonical(data: npt.NDArray[np.generic], affine: Affine) -> Canonical:
     view = data[_flips(ornt)].transpose(order)
     to_original = inv_ornt_aff(ornt, data.shape)  # type: ignore[no-untyped-call]
     canonical_affine = np.asarray(affine, dtype=np.float64) @ to_original
-    zooms = np.sqrt(np.sum(canonical_affine[:3, :3] ** 2, axis=0))
-    return Canonical(view, (float(zooms[0]), float(zooms[1]), float(zooms[2])), canonical_affine, ornt)
+    return Canonical(view, zooms_of(canonical_affine), canonical_affine, ornt)
 
 
 def restore(data: npt.NDArray[_Scalar], ornt: npt.NDArray[np.float64]) -> npt.NDArray[_Scalar]:
@@ -144,23 +141,13 @@ def sct_orientation(affine: Affine) -> str:
 def _orientation(affine: Affine) -> npt.NDArray[np.float64]:
     """(3, 2) array: for each axis the canonical axis nearest to it, and 1 or -1 for its sense."""
     affine = np.asarray(affine, dtype=np.float64)
-    if places_all_axes(affine):
+    if spans_space(affine):
         ornt: npt.NDArray[np.float64] = io_orientation(affine)  # type: ignore[no-untyped-call]
         return ornt
     raise GeometryError(
         f"The affine must place three different axes, got {affine[:3, :3].tolist()}. "
         "Repair the header of the image."
     )
-
-
-def places_all_axes(affine: Affine) -> bool:
-    """True if `affine` is finite and its three axes span space (not flat, not two along one line)."""
-    if not np.isfinite(affine).all():
-        return False
-    lengths = np.sqrt(np.sum(affine[:3, :3] ** 2, axis=0))
-    if not lengths.all():
-        return False
-    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > _FLAT)
 
 
 def _flips(ornt: npt.NDArray[np.float64]) -> tuple[slice, slice, slice]:
