@@ -50,17 +50,19 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/default.stamp: pyproject.toml | .venv/bin/python
-	$(PIP) install --editable .
+	@echo "Installing softcord into .venv"
+	@$(PIP) install --editable .
 	@touch $@
 
 # The training extra needs torch. Its CPU build is looked for where pip is set to look, then at PyTorch's own
 # index. Without it the tests of training are skipped; where none may be (see .ci/run), PyPI's build will do.
 .venv/dev.stamp: pyproject.toml | .venv/bin/python
-	$(PIP) install '$(TORCH)' 2>/dev/null \
+	@echo "Installing what the tests need into .venv"
+	@$(PIP) install '$(TORCH)' 2>/dev/null \
 	    || $(PIP) install --timeout 15 --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH)' 2>/dev/null \
 	    || { test "$$SOFTCORD_TESTS_MUST_NOT_SKIP" = 1 && $(PIP) install '$(TORCH:+cpu=)'; } \
 	    || echo "No CPU build of torch can be had from here: the tests of training will be skipped."
-	if $(BIN)/python -c 'import torch' 2>/dev/null; \
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; \
 	    then $(PIP) install --editable '.[dev,openvino,synth]'; \
 	    else $(PIP) install --editable '.[dev,openvino]'; fi
 	@touch $@ .venv/default.stamp
