@@ -6,10 +6,12 @@ import re
 import shlex
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 
 import softcord
 from softcord.cli import build_parser
+from softcord.phantoms import make_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -119,12 +121,11 @@ def test_an_example_in_python_runs(code, two_images, monkeypatch):
 @pytest.fixture(scope="module")
 def two_images(tmp_path_factory):
     """A folder with the images that the examples read."""
-    from softcord.phantoms import make_phantom
-
     folder = tmp_path_factory.mktemp("examples")
     for subject in ("01", "02"):
-        phantom = make_phantom(seed=int(subject))
-        phantom.image.to_filename(folder / f"sub-{subject}_T2w.nii.gz")
+        phantom = make_phantom(int(subject))
+        image = nib.Nifti1Image(phantom.image, phantom.affine)
+        nib.save(image, folder / f"sub-{subject}_T2w.nii.gz")
     return folder
 
 
