@@ -108,7 +108,8 @@ def restore(data: npt.NDArray[_Scalar], ornt: npt.NDArray[np.float64]) -> npt.ND
     if data.ndim not in (3, 4):
         raise GeometryError(f"A volume must be 3-D or 4-D to be restored, got shape {data.shape}.")
     axes = [int(axis) for axis in ornt[:, 0]]
-    return data.transpose(*axes, *range(3, data.ndim))[_flips(ornt)]
+    restored: npt.NDArray[_Scalar] = data.transpose(*axes, *range(3, data.ndim))[_flips(ornt)]
+    return restored
 
 
 def sct_orientation(affine: Affine) -> str:
