@@ -1,0 +1,144 @@
+"""From grey levels to the share of cord in every voxel: find the cord, refine around it, come back."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+from softcord._typing import FloatArray, Zooms
+from softcord.engines.intensity import grey_range
+from softcord.engines.locate import locate_cord
+from softcord.engines.networks import Network, Networks
+from softcord.engines.pieces import cord_pieces
+from softcord.engines.refine import Guide, Look, Refined, guide_from, refine_cord
+from softcord.resample import Axis, Grid, resample
+
+log = logging.getLogger(__name__)
+
+SMALL_MM = 72.0  # across: a field of view this small shows too little to find the cord in at low resolution
+SMALL_SAMPLES = 1_500_000
+KEPT = 0.3  # pieces of the cord are parts above this share
+FAINTEST = 0.01  # shares below this are set to 0
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How a volume is segmented.
+
+    Attributes
+    ----------
+    uncertainty : bool
+        Also compute the spread over test-time augmentation.
+    whole : bool
+        The refining network over the whole volume, without finding the cord first (for comparison).
+    """
+
+    uncertainty: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a volume.
+
+    Attributes
+    ----------
+    soft : (I, J, K) array of float32 in [0, 1]
+        Share of each voxel that is cord, on the grid of the input.
+    uncertainty : (I, J, K) array of float32, or None
+        Standard deviation of the share over test-time augmentation.
+    seconds : dict of str to float
+        Time of each step: ``find`` and ``segment``.
+    """
+
+    soft: FloatArray
+    uncertainty: FloatArray | None
+    seconds: dict[str, float]
+
+
+def predict(
+    data: FloatArray,
+    zooms: Zooms,
+    networks: Networks,
+    options: PredictOptions = PredictOptions(),
+) -> Prediction:
+    """Segment the cord in a volume.
+
+    Parameters
+    ----------
+    data : (I, J, K) array of float32
+        Grey levels, RAS+ axes, finite.
+    zooms : (3,) tuple of float, mm
+    networks : Networks
+    options : PredictOptions
+
+    Returns
+    -------
+    prediction : Prediction
+        `soft` is 0 everywhere if no cord was found.
+    """
+    start = time.perf_counter()
+    grey = grey_range(data)
+    guide = None if options.whole else _guide(data, zooms, grey, networks)
+    found = time.perf_counter()
+    look = _augmented_looks(networks.refine) if options.uncertainty else None
+    refined = refine_cord(data, zooms, grey, networks.refine, guide, look=look)
+    soft = np.zeros(data.shape, dtype=np.float32)
+    uncertainty = np.zeros(data.shape, dtype=np.float32) if options.uncertainty else None
+    if refined is not None:
+        _write_back(refined, zooms, soft, uncertainty)
+    return Prediction(soft, uncertainty, {"find": found - start, "segment": time.perf_counter() - found})
+
+
+def _guide(data: FloatArray, zooms: Zooms, grey: tuple[float, float], networks: Networks) -> Guide | None:
+    """Where the cord is; None if the view is so small that all of it is computed."""
+    grid = networks.refine.grid(data.shape, zooms)
+    across = max(n * z for n, z in zip(data.shape[:2], zooms[:2], strict=True))
+    if across <= SMALL_MM and np.prod(grid.shape) <= SMALL_SAMPLES:
+        return None
+    located, located_grid = locate_cord(data, zooms, grey, networks.locate)
+    return guide_from(located, located_grid, grid)
+
+
+def _write_back(refined: Refined, zooms: Zooms, soft: FloatArray, uncertainty: FloatArray | None) -> None:
+    """Keep the cord's pieces with their soft rim, and put them on the input's grid."""
+    plain = refined.looks[0]
+    pieces = cord_pieces(plain, refined.grid.zooms, level=KEPT)
+    if not pieces.any():
+        return
+    near = binary_dilation(pieces, iterations=3)
+    box, back = _way_back(refined.grid, zooms)
+    values = resample(np.where(near, plain, np.float32(0)), back, average=False)
+    values[values < FAINTEST] = 0
+    soft[box] = np.clip(values, 0, 1)
+    if uncertainty is not None:
+        spread = np.std(np.stack(refined.looks), axis=0, dtype=np.float32)
+        uncertainty[box] = resample(np.where(near, spread, np.float32(0)), back, average=False)
+
+
+def _way_back(grid: Grid, zooms: Zooms) -> tuple[tuple[slice, slice, slice], Grid]:
+    """The box of input voxels that `grid` covers, and the grid that samples them from it."""
+    slices, axes = [], []
+    for axis in grid.axes:
+        low = max(0, int(np.ceil(axis.start - axis.step / 2 - 1e-6)))
+        high = min(axis.n_in, int(np.floor(axis.start + (axis.n - 0.5) * axis.step + 1e-6)) + 1)
+        high = max(high, low + 1)
+        slices.append(slice(low, high))
+        axes.append(Axis(axis.n, high - low, (low - axis.start) / axis.step, 1 / axis.step))
+    return (slices[0], slices[1], slices[2]), Grid((axes[0], axes[1], axes[2]), zooms)
+
+
+def _augmented_looks(network: Network) -> Look:
+    """Six looks at an image: as it is, mirrored, and with the grey scale bent; the first one is plain."""
+
+    def look(image: FloatArray) -> list[FloatArray]:
+        looks = []
+        for power, gain in ((1.0, 1.0), (0.8, 1.0), (1.25, 0.9)):
+            seen = (image ** np.float32(power)) * np.float32(gain)
+            looks.append(network.shares(seen))
+            looks.append(network.shares(seen[::-1])[::-1])
+        return looks
+
+    return look

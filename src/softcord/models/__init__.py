@@ -1,0 +1,93 @@
+"""Models by name: the embedded one, or a folder; checked, then loaded once for many images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from softcord.engines import Network, Networks, choose_device, load_engine
+from softcord.errors import ModelError
+from softcord.models.folder import ModelFolder, ModelInfo, NetworkFile, read_model_folder
+
+EMBEDDED = "softcord"
+_EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+__all__ = ["EMBEDDED", "Model", "ModelInfo", "available", "describe", "load"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to run.
+
+    Attributes
+    ----------
+    info : ModelInfo
+    networks : Networks
+        What `softcord.engines.predict` takes.
+    device : {"cpu", "cuda"}
+    """
+
+    info: ModelInfo
+    networks: Networks
+    device: str
+
+
+def available() -> list[ModelInfo]:
+    """The models that can be used by name."""
+    return [read_model_folder(_EMBEDDED_FOLDER).info]
+
+
+def describe(name: str | Path = EMBEDDED) -> ModelInfo:
+    """What is known of a model, by name or folder, without loading it.
+
+    Raises
+    ------
+    ModelError
+        No such model, or its files are damaged.
+    """
+    return _find(name).info
+
+
+def load(name: str | Path = EMBEDDED, *, device: str = "auto", threads: int | None = None) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        The name of a model, or a folder that holds `model.json`.
+    device : {"auto", "cpu", "cuda"}
+        `auto` takes CUDA where it can be had.
+    threads : int, optional
+        On the CPU. Default: one per processor.
+
+    Returns
+    -------
+    model : Model
+
+    Raises
+    ------
+    ModelError
+        No such model, or its files are damaged.
+    UsageError
+        The device cannot be had.
+    """
+    folder = _find(name)
+    chosen = choose_device(device)
+
+    def network(file: NetworkFile, scale: float = 1.0, shift: float = 0.0) -> Network:
+        engine = load_engine(file.path, device=chosen, threads=threads)
+        return Network(engine, file.multiple, file.kind, file.in_plane, file.along, scale, shift)
+
+    locate = network(folder.networks["locate"])
+    refine = network(folder.networks["refine"], folder.scale, folder.shift)
+    return Model(folder.info, Networks(locate, refine), chosen)
+
+
+def _find(name: str | Path) -> ModelFolder:
+    if str(name) == EMBEDDED:
+        return read_model_folder(_EMBEDDED_FOLDER)
+    folder = Path(name)
+    if not folder.is_dir():
+        raise ModelError(
+            f"Model {str(name)!r} is not known: it is neither a model's name ({EMBEDDED}) nor a folder. "
+            "See: softcord models list"
+        )
+    return read_model_folder(folder)

@@ -1,0 +1,143 @@
+"""The cord is followed wherever it goes, and nothing is lost against computing the whole volume."""
+
+import numpy as np
+import pytest
+
+from softcord.engines import Network, Networks, PredictOptions, predict
+from softcord.engines.refine import guide_from, refine_cord
+from softcord.resample import isotropic_grid
+
+
+class BrightIsCord:
+    """An engine that takes grey levels for shares, and counts what it computes."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, image: np.ndarray) -> np.ndarray:
+        self.samples += image.size
+        self.shapes.append(image.shape)
+        share = np.clip(image, 1e-6, 1 - 1e-6)
+        return np.log(share / (1 - share)).astype(np.float32)
+
+
+def make_networks() -> tuple[Networks, BrightIsCord]:
+    fine = BrightIsCord()
+    return Networks(
+        locate=Network(BrightIsCord(), (16, 16, 16), "isotropic", 2.0, 2.0),
+        refine=Network(fine, (16, 16, 8), "working", 0.75, 1.5),
+    ), fine
+
+
+def tube(shape, zooms, course, radius=7.0):
+    """A tube of share 1 whose centre in mm is ``course(z)``, with partial volume at its edge."""
+    i, j, k = (np.arange(n) * z for n, z in zip(shape, zooms, strict=True))
+    cx, cy = course(k)
+    distance = np.hypot(i[:, None, None] - cx, j[None, :, None] - cy) - radius
+    return np.clip(0.5 - distance / zooms[0], 0, 1).astype(np.float32)
+
+
+COURSES = {
+    "straight": lambda z: (60 + 0 * z, 60 + 0 * z),
+    "oblique": lambda z: (20 + 0.35 * z, 100 - 0.3 * z),
+    "scoliotic": lambda z: (60 + 38 * np.sin(z / 35), 60 + 30 * np.cos(z / 50)),
+    "along the edge of the view": lambda z: (4 + 0 * z, 115 + 0 * z),
+}
+
+
+@pytest.mark.parametrize("name", COURSES)
+@pytest.mark.parametrize("zooms", [(1.0, 1.0, 1.0), (0.8, 0.8, 5.0)])
+def test_following_the_cord_gives_what_the_whole_volume_gives(name, zooms):
+    shape = (int(120 / zooms[0]), int(120 / zooms[1]), int(240 / zooms[2]))
+    data = tube(shape, zooms, COURSES[name])
+    networks, engine = make_networks()
+    followed = predict(data, zooms, networks).soft
+    spent = engine.samples
+    engine.samples = 0
+    whole = predict(data, zooms, networks, PredictOptions(whole=True)).soft
+    np.testing.assert_allclose(followed, whole, atol=1e-5)
+    assert np.abs(followed - data).max() < 0.5
+    assert abs(followed.sum() / data.sum() - 1) < 0.01
+    assert spent < 0.85 * engine.samples
+
+
+def test_a_cord_that_is_known_in_one_plane_is_followed_to_both_ends():
+    zooms = (1.0, 1.0, 1.5)
+    data = tube((120, 120, 200), zooms, COURSES["scoliotic"])
+    networks, _ = make_networks()
+    grid = networks.refine.grid(data.shape, zooms)
+    guide = guide_from(np.zeros((1, 1, 1), bool), isotropic_grid((1, 1, 1), (1.0, 1.0, 1.0), 2.0), grid)
+    i, j = np.nonzero(data[:, :, 100] > 0.5)
+    guide.add(100, i, j)
+    refined = refine_cord(data, zooms, (0.0, 1.0), networks.refine, guide)
+    assert refined is not None
+    found = refined.looks[0]
+    assert found.shape[2] == 200
+    assert abs(found.sum() / data.sum() - 1) < 0.01
+
+
+def test_a_guide_that_knows_nothing_finds_nothing():
+    networks, engine = make_networks()
+    data = np.zeros((128, 128, 100), np.float32)
+    data[0, 0, 0] = 1
+    prediction = predict(data, (1.0, 1.0, 1.0), networks)
+    assert prediction.soft.max() == 0
+    assert engine.samples == 0
+
+
+def test_a_small_view_is_computed_in_one_pass():
+    data = tube((50, 50, 60), (1.0, 1.0, 1.0), lambda z: (25 + 0 * z, 25 + 0 * z))
+    networks, engine = make_networks()
+    predict(data, (1.0, 1.0, 1.0), networks)
+    assert engine.shapes == [(64, 64, 64)]
+    assert networks.locate.engine.samples == 0
+
+
+def test_a_single_slice_and_a_thin_slab_are_segmented():
+    for planes in (1, 2, 3):
+        data = tube((60, 60, planes), (1.0, 1.0, 5.0), lambda z: (30 + 0 * z, 30 + 0 * z))
+        networks, _ = make_networks()
+        soft = predict(data, (1.0, 1.0, 5.0), networks).soft
+        assert soft.shape == data.shape
+        assert abs(soft.sum() / data.sum() - 1) < 0.01
+
+
+def test_bright_spots_far_from_the_cord_are_dropped():
+    zooms = (1.0, 1.0, 1.0)
+    data = tube((160, 160, 100), zooms, lambda z: (60 + 0 * z, 60 + 0 * z))
+    with_spot = data.copy()
+    with_spot[80:84, 60:64, 40:44] = 1
+    networks, _ = make_networks()
+    np.testing.assert_allclose(
+        predict(with_spot, zooms, networks).soft, predict(data, zooms, networks).soft, atol=1e-5
+    )
+
+
+def test_slices_17_mm_apart_are_one_cord_even_where_it_leans():
+    zooms = (0.9, 0.9, 17.0)
+    data = tube((130, 130, 5), zooms, lambda z: (50 + 0.5 * z, 70 - 0.3 * z))
+    networks, _ = make_networks()
+    soft = predict(data, zooms, networks).soft
+    assert (soft.max(axis=(0, 1)) > 0.9).all()
+    assert abs(soft.sum() / data.sum() - 1) < 0.01
+
+
+def test_uncertainty_is_highest_at_the_edge_and_leaves_the_map_as_it_is():
+    zooms = (1.0, 1.0, 1.0)
+    data = tube((60, 60, 60), zooms, lambda z: (30 + 0 * z, 30 + 0 * z))
+    networks, _ = make_networks()
+    plain = predict(data, zooms, networks)
+    spread = predict(data, zooms, networks, PredictOptions(uncertainty=True))
+    np.testing.assert_array_equal(plain.soft, spread.soft)
+    assert plain.uncertainty is None
+    assert spread.uncertainty is not None
+    edge = (data > 0.2) & (data < 0.8)
+    assert spread.uncertainty[edge].mean() > 1.3 * spread.uncertainty[data == 1].mean()
+    assert spread.uncertainty[data == 0].max() < 0.05
+
+
+def test_the_calibration_of_a_network_moves_its_shares():
+    image = np.full((16, 16, 8), 0.5, np.float32)
+    network = Network(BrightIsCord(), (16, 16, 8), "working", 0.75, 1.5, scale=2.0, shift=1.0)
+    np.testing.assert_allclose(network.shares(image), 1 / (1 + np.exp(-1.0)), rtol=1e-5)
