@@ -1,0 +1,120 @@
+"""Add one result to a review folder."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from softcord._typing import FloatArray, Zooms
+from softcord.errors import GeometryError, OutputError
+from softcord.flags import Flag
+from softcord.nifti import Image, read_volume, write_text
+from softcord.orientation import to_canonical
+from softcord.qc.drawing import draw
+from softcord.qc.index import write_index
+from softcord.qc.pages import Record, entry_page
+from softcord.qc.views import axial_mosaic, sagittal_view
+from softcord.softseg import slice_areas
+
+
+def entry_path(folder: str | Path, source: str | Path) -> Path:
+    """Where the entry of an image lies: one place per source, so that a new run replaces the old entry."""
+    source = Path(source)
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name.removesuffix(".gz").removesuffix(".nii"))[:80]
+    digest = hashlib.sha256(str(source.resolve()).encode("utf-8", errors="surrogateescape")).hexdigest()[:10]
+    return Path(folder) / "entries" / f"{stem}_{digest}.html"
+
+
+def add_entry(
+    image: Image,
+    soft: Image,
+    folder: str | Path,
+    *,
+    subject: str = "",
+    source: str | Path,
+    flags: Sequence[Flag] = (),
+) -> Path:
+    """Write the entry of one result, and the index of its folder anew.
+
+    The entry is one HTML file that needs no other: an axial mosaic centred on the cord, a sagittal view
+    that follows it, both with the outline and the soft values in colour, and every flag with its reason.
+
+    Parameters
+    ----------
+    image : nibabel image, (I, J, K) or (I, J, K, T)
+        What was segmented; the mean over volumes is shown.
+    soft : nibabel image, (I, J, K) or (I, J, K, T)
+        Soft segmentation on the same grid.
+    folder : path
+        The review folder; made when missing.
+    subject : str, optional
+        Shown in the index.
+    source : path
+        Where the image came from. An entry with the same source is replaced.
+    flags : sequence of Flag, optional
+        Why the result may be wrong.
+
+    Returns
+    -------
+    Path
+        The entry; the index is ``index.html`` in `folder`.
+
+    Raises
+    ------
+    GeometryError
+        If `image` and `soft` are not on one grid.
+    OutputError
+        If the folder cannot be written.
+    """
+    if image.shape[:3] != soft.shape[:3]:
+        raise GeometryError(
+            f"{source}: image and segmentation must be on one grid, "
+            f"got {image.shape[:3]} and {soft.shape[:3]}."
+        )
+    path = entry_path(folder, source)
+    data, zooms = _canonical(read_volume(image)[0], image)
+    shares, _ = _canonical(_mean_volume(soft), soft)
+    record = _record(shares, zooms, subject=subject, source=Path(source), flags=tuple(flags))
+    views = {
+        "Axial, centred on the cord": draw(axial_mosaic(data, shares, zooms)),
+        "Sagittal, following the cord": draw(sagittal_view(data, shares, zooms)),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make the review folder ({error.strerror}).") from error
+    write_text(entry_page(record, views), path, overwrite=True)
+    write_index(Path(folder))
+    return path
+
+
+def _canonical(data: FloatArray, image: Image) -> tuple[FloatArray, Zooms]:
+    canonical = to_canonical(data, image.affine)
+    return cast("FloatArray", canonical.data), canonical.zooms
+
+
+def _mean_volume(soft: Image) -> FloatArray:
+    """Soft map as (I, J, K), averaged over volumes; an empty map is fine here."""
+    data = np.asarray(soft.dataobj, dtype=np.float32)
+    return data if data.ndim == 3 else data.mean(axis=3, dtype=np.float32)
+
+
+def _record(
+    shares: FloatArray, zooms: Zooms, *, subject: str, source: Path, flags: tuple[Flag, ...]
+) -> Record:
+    areas = slice_areas(shares, zooms)
+    filled = areas[areas > 0]
+    shape = " x ".join(str(n) for n in shares.shape)
+    sizes = " x ".join(f"{zoom:.3g}" for zoom in zooms)
+    return Record(
+        subject=subject,
+        source=str(source),
+        name=source.name,
+        flags=flags,
+        volume_mm3=float(areas.sum() * zooms[2]),
+        mean_area_mm2=float(filled.mean()) if filled.size else 0.0,
+        grid=f"{shape} voxels of {sizes} mm (towards right, anterior, superior)",
+    )

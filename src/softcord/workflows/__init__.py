@@ -1,0 +1,1 @@
+"""What joins use cases: segment and review, the demo. Import the one that is needed."""

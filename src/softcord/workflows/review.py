@@ -1,0 +1,97 @@
+"""Segment images and add each result to a review page."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from softcord.bids import Outputs, image_stem, parse_name
+from softcord.errors import OutputError
+from softcord.models import Model
+from softcord.nifti import load_image
+from softcord.qc import add_entry, entry_path
+from softcord.segment import FileOptions, FileResult, OnResult, Segmentation, segment_files
+
+
+def segment_and_review(
+    inputs: Iterable[str | Path],
+    options: FileOptions | None = None,
+    *,
+    qc: str | Path | None = None,
+    subject: str | None = None,
+    model: Model | str | Path = "softcord",
+    device: str = "auto",
+    threads: int | None = None,
+    outputs: Sequence[Outputs] | None = None,
+    progress: bool = False,
+    on_result: OnResult | None = None,
+) -> list[FileResult]:
+    """Segment files to files and add an entry per result to a review page.
+
+    Parameters
+    ----------
+    inputs, options, model, device, threads, outputs, progress, on_result
+        As for :func:`softcord.segment.segment_files`.
+    qc : path, optional
+        Folder of the review page, made when missing. Default: no page.
+    subject : str, optional
+        Subject shown on the page. Default: from the file name, if it is a BIDS name.
+
+    Returns
+    -------
+    list of FileResult
+        One per input, in order.
+
+    Raises
+    ------
+    OutputError
+        Before anything is computed, if the folder of the page cannot be made.
+    """
+
+    def review(result: FileResult, segmentation: Segmentation | None) -> None:
+        if qc is not None and result.error is None:
+            _review(result, segmentation, Path(qc), subject)
+        if on_result:
+            on_result(result, segmentation)
+
+    if qc is not None:
+        _make_folder(Path(qc))
+    return segment_files(
+        inputs,
+        options,
+        model=model,
+        device=device,
+        threads=threads,
+        outputs=outputs,
+        progress=progress,
+        on_result=review,
+    )
+
+
+def _review(result: FileResult, segmentation: Segmentation | None, folder: Path, subject: str | None) -> None:
+    """Add the entry of one result; one that was skipped keeps the entry that it has."""
+    if segmentation is None and entry_path(folder, result.input).exists():
+        return
+    add_entry(
+        load_image(result.input),
+        segmentation.soft if segmentation else load_image(result.outputs.soft),
+        folder,
+        subject=_subject_of(result.input) if subject is None else subject,
+        source=result.input,
+        flags=result.flags,
+    )
+
+
+def _subject_of(path: Path) -> str:
+    named = parse_name(image_stem(path))
+    return f"sub-{named[0]['sub']}" if named else ""
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return
+        reason = "it cannot be written"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise OutputError(f"{folder}: cannot be the folder of the review page ({reason}). Choose another.")
