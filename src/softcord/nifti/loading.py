@@ -19,6 +19,8 @@ _SMALLEST_MM, _LARGEST_MM = 0.01, 100.0
 
 _DEFLATE_LIMIT = 1032  # deflate cannot make data smaller by more than this factor
 
+_COLOURS = (128, 2304)  # RGB, RGBA
+
 _FOREIGN = {
     ".dcm": "a DICOM file. Convert the series with dcm2niix",
     ".ima": "a DICOM file. Convert the series with dcm2niix",
@@ -84,6 +86,8 @@ def check_image(image: Image) -> None:
         raise InputError(
             f"{name_of(image)}: expected a NIfTI image, got {type(image).__name__}. Load a .nii file."
         )
+    if image.affine is None:
+        raise InputError(f"{name_of(image)}: the affine is missing. Make the image with one.")
     _check_header(image.header, name_of(image))
     _check_affine(image.affine, name_of(image))
 
@@ -217,8 +221,10 @@ def _check_type(header: Header, name: str) -> None:
         ) from error
     if dtype.kind == "c":
         raise InputError(f"{name}: expected real voxels, got complex ones. Give the magnitude image.")
-    if dtype.kind not in "iuf":
+    if int(header["datatype"]) in _COLOURS:
         raise InputError(f"{name}: expected one number per voxel, got colours. Give a grey-scale image.")
+    if dtype.kind not in "iuf":
+        raise InputError(f"{name}: the voxels cannot be decoded (type {dtype.name}). Convert the file again.")
 
 
 def _check_affine(affine: Affine, name: str) -> None:
