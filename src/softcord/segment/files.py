@@ -219,9 +219,9 @@ def find_problem(
     except SoftcordError as error:
         return error
     for path in written(outputs, options):
-        if not path.exists():
+        if not (path.exists() or path.is_symlink()):
             continue
-        if any(name.exists() and path.samefile(name) for name in inputs):
+        if path.exists() and any(name.exists() and path.samefile(name) for name in inputs):
             return UsageError(f"{path}: this is an input, which is never replaced. Choose another name.")
         if path.is_dir():
             return OutputError(f"{path}: this is a folder. Give the name of a file.")
@@ -263,24 +263,58 @@ def _segment_file(
 def _write(
     source: Path, outputs: Outputs, options: FileOptions, segmentation: Segmentation, *, threads: int | None
 ) -> FileResult:
-    """Write all results of one input, the sidecar last."""
+    """Write all results of one input, the sidecar last; if one cannot be written, leave none."""
     start = time.perf_counter()
-    overwrite = options.overwrite or options.resume
+    _make_room(outputs, options)
+    images = {outputs.soft: segmentation.soft}  # written last: the one that people look for
+    if segmentation.uncertainty is not None:
+        images = {outputs.uncertainty: segmentation.uncertainty, **images}
+    if options.cut is not None:
+        images = {outputs.mask: segmentation.mask(options.cut), **images}
+    overwrite, done = options.overwrite or options.resume, list[Path]()
+    try:
+        for path, image in images.items():
+            save_image(image, path, overwrite=overwrite, inputs=[source])
+            done.append(path)
+        seconds = {**segmentation.seconds, "write": time.perf_counter() - start}
+        record = _record(source, outputs, options, segmentation, seconds, threads)
+        write_text(json.dumps(record, indent=2) + "\n", outputs.sidecar, overwrite=overwrite, inputs=[source])
+    except BaseException:  # KeyboardInterrupt too
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise
+    return FileResult(
+        input=source,
+        outputs=outputs,
+        flags=segmentation.flags,
+        cord_found=segmentation.cord_found,
+        volume_mm3=segmentation.volume_mm3,
+        mean_area_mm2=segmentation.mean_area_mm2,
+        seconds=seconds,
+    )
+
+
+def _make_room(outputs: Outputs, options: FileOptions) -> None:
+    """Make the folder, and take away the old sidecar: until the new results are complete nothing says so."""
     try:
         if outputs.new_folder is not None:
             outputs.new_folder.mkdir(exist_ok=True)
-        if overwrite:  # until the new results are complete nothing says that they are
+        if options.overwrite or options.resume:
             outputs.sidecar.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{outputs.soft}: cannot be written ({error.strerror}). Choose another folder."
-        ) from error
-    if options.cut is not None:
-        save_image(segmentation.mask(options.cut), outputs.mask, overwrite=overwrite, inputs=[source])
-    if segmentation.uncertainty is not None:
-        save_image(segmentation.uncertainty, outputs.uncertainty, overwrite=overwrite, inputs=[source])
-    save_image(segmentation.soft, outputs.soft, overwrite=overwrite, inputs=[source])
-    seconds = {**segmentation.seconds, "write": time.perf_counter() - start}
+        reason = f"cannot be written ({error.strerror})"
+        raise OutputError(f"{outputs.soft}: {reason}. Choose another folder.") from error
+
+
+def _record(
+    source: Path,
+    outputs: Outputs,
+    options: FileOptions,
+    segmentation: Segmentation,
+    seconds: dict[str, float],
+    threads: int | None,
+) -> dict[str, object]:
+    """Content of the sidecar: how the soft map was made, and its measures."""
     provenance = sidecar(
         source,
         outputs.soft,
@@ -292,22 +326,12 @@ def _write(
         threshold=options.cut,
         volumes=options.volumes,
     )
-    measures = {
+    return {
+        **provenance,
         "CordFound": segmentation.cord_found,
         "CordVolumeMM3": round(segmentation.volume_mm3, 3),
         "MeanAreaMM2": round(segmentation.mean_area_mm2, 3),
     }
-    record = json.dumps({**provenance, **measures}, indent=2) + "\n"
-    write_text(record, outputs.sidecar, overwrite=overwrite, inputs=[source])
-    return FileResult(
-        input=source,
-        outputs=outputs,
-        flags=segmentation.flags,
-        cord_found=segmentation.cord_found,
-        volume_mm3=segmentation.volume_mm3,
-        mean_area_mm2=segmentation.mean_area_mm2,
-        seconds=seconds,
-    )
 
 
 def _finished(source: Path, outputs: Outputs, options: FileOptions, model: ModelInfo) -> FileResult | None:
