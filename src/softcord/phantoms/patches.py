@@ -1,0 +1,132 @@
+"""Small random scans for training: any contrast, resolution, place and field of view."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from softcord._typing import FloatArray, Zooms
+from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
+from softcord.phantoms.anatomy import AnatomyOptions, draw_anatomy
+from softcord.phantoms.painting import Painter, Points
+from softcord.phantoms.phantom import sub_positions
+from softcord.phantoms.tissues import draw_palette
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A random scan: voxels as acquired, with their size (mm), and the cord's share in each."""
+
+    image: FloatArray
+    share: FloatArray
+    zooms: Zooms
+
+
+@dataclass(frozen=True, slots=True)
+class ScanGeometry:
+    """Voxels of a random scan: their number and size (mm), and how many sub-voxels are painted for each."""
+
+    shape: tuple[int, int, int]
+    zooms: Zooms
+    parts: tuple[int, int, int]
+
+
+def draw_geometry(
+    rng: np.random.Generator, extent: tuple[float, float, float], finest: tuple[float, float]
+) -> ScanGeometry:
+    """Draw the resolution of a scan that covers `extent` mm.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    extent : (3,) tuple of float, mm
+        Field of view wanted along right, anterior and superior.
+    finest : (2,) tuple of float, mm
+        Sub-voxels are not painted finer than this across and along the cord: what the network would not see.
+
+    Returns
+    -------
+    geometry : ScanGeometry
+    """
+    across, along = finest
+    kind = rng.choice(["isotropic", "axial", "sagittal", "gaps", "coronal"], p=[0.3, 0.37, 0.2, 0.1, 0.03])
+    if kind == "isotropic":
+        size = rng.uniform(0.6, 1.4)
+        zooms = [size, size, size]
+    elif kind == "axial":
+        zooms = [
+            *(np.full(2, rng.uniform(0.4, 1.3) if rng.random() < 0.85 else rng.uniform(1.3, 2.2))),
+            rng.uniform(2, 8),
+        ]
+    elif kind == "gaps":
+        zooms = [*(np.full(2, rng.uniform(0.5, 1.1))), rng.uniform(8, 18)]
+    elif kind == "sagittal":
+        size = rng.uniform(0.5, 1.1)
+        zooms = [rng.uniform(1.2, 4.5), size, size]
+    else:
+        size = rng.uniform(0.6, 1.2)
+        zooms = [size, rng.uniform(1.2, 4.0), size]
+    zooms = [max(z, f) for z, f in zip(zooms, (across, across, along), strict=True)]
+    parts = [
+        max(1, round(z / f)) for z, f in zip(zooms, (across * 1.3, across * 1.3, along * 1.3), strict=True)
+    ]
+    shape = [max(1, round(e / z)) for e, z in zip(extent, zooms, strict=True)]
+    i, j, k = shape
+    return ScanGeometry(
+        (i, j, k), (float(zooms[0]), float(zooms[1]), float(zooms[2])), (parts[0], parts[1], parts[2])
+    )
+
+
+def draw_scan(
+    rng: np.random.Generator, geometry: ScanGeometry, options: AnatomyOptions | None = None
+) -> Scan:
+    """Draw a body and scan a part of it.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    geometry : ScanGeometry
+    options : AnatomyOptions, optional
+        Default: any body; one in ten without a cord.
+
+    Returns
+    -------
+    scan : Scan
+        Grey levels are as acquired, about 0 to 1.
+    """
+    if options is None:
+        options = AnatomyOptions(cord=bool(rng.random() > 0.1))
+    anatomy = draw_anatomy(rng, options)
+    painter = Painter(anatomy, draw_palette(rng))
+    x, y, z = _place(rng, geometry)
+    voxel = float(np.mean([geometry.zooms[a] / geometry.parts[a] for a in (0, 1)]))
+    fine, share, _ = painter.paint(Points(x, y, z, voxel, geometry.zooms[2] / geometry.parts[2]))
+    image = thin_out(fine, geometry.parts)
+    image = bend_grey_scale(rng, degrade(rng, image, geometry.zooms))
+    return Scan(image, thin_out(share, geometry.parts), geometry.zooms)
+
+
+def _place(rng: np.random.Generator, geometry: ScanGeometry) -> list[FloatArray]:
+    """Coordinates (mm) of the sub-voxels of a scan that is tilted and shifted against the body."""
+    spread = 20.0 if rng.random() < 0.15 else 7.0
+    middle = np.array([rng.normal(0, spread), rng.normal(0, spread), rng.uniform(-60, 60)])
+    largest = 35.0 if rng.random() < 0.3 else 12.0
+    axes = [
+        (sub_positions(n, f) - (n - 1) / 2) * size
+        for n, f, size in zip(geometry.shape, geometry.parts, geometry.zooms, strict=True)
+    ]
+    turn = rotation(*np.deg2rad(rng.normal(0, largest / 2, 3) * [1, 0.5, 0.5]))
+    i, j, k = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
+    return [
+        (turn[r, 0] * i + turn[r, 1] * j + turn[r, 2] * k + middle[r]).astype(np.float32) for r in range(3)
+    ]
+
+
+def rotation(about_x: float, about_y: float, about_z: float) -> FloatArray:
+    """A rotation matrix (3, 3) from three angles (rad)."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate((about_x, about_y, about_z)):
+        a, b = (axis + 1) % 3, (axis + 2) % 3
+        turn = np.eye(3)
+        turn[[a, a, b, b], [a, b, a, b]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        matrix = turn @ matrix
+    return matrix
