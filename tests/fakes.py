@@ -47,8 +47,8 @@ class FakeNetwork:
         self.loads.append({"name": name, "device": device, "threads": threads})
         return Model(info, self, "cpu")
 
-    def predict(self, data, zooms, networks, options):
-        assert networks is self
+    def predict(self, data, zooms, network, options):
+        assert network is self
         assert data.dtype == np.float32
         assert len(zooms) == data.ndim == 3
         self.predictions.append(data.shape)

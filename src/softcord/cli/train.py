@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Train the compact model on synthetic anatomy, label maps and images, as a YAML file "
         "says. The same command goes on with a run that was interrupted.",
     )
-    synth.add_argument("config", metavar="CONFIG", help="YAML file: data, networks, steps")
+    synth.add_argument(
+        "--config", required=True, metavar="FILE", help="YAML file: network, data, steps; see recipes/"
+    )
     synth.add_argument(
         "-o", "--out", required=True, metavar="DIR", help="folder of the run; holds the model at the end"
     )
@@ -30,9 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     synth.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     synth.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: one per core)")
-    synth.add_argument(
-        "--stage", action="append", metavar="NAME", help="train this stage only (default: all)"
-    )
     add_verbosity(synth)
 
 
@@ -42,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
         raise MissingExtraError("Training needs more packages. Run: pip install 'softcord[synth]'")
     from softcord.train.synth import train_synth
 
-    def on_step(stage: str, step: int, steps: int, loss: float) -> None:
+    def on_step(step: int, steps: int, loss: float) -> None:
         if not args.quiet:
-            say(f"{stage}: step {step} of {steps}, loss {loss:.4f}")
+            say(f"step {step} of {steps}, loss {loss:.4f}")
 
     model = train_synth(
         Path(args.config),
@@ -52,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
         data=Path(args.data) if args.data else None,
         device=args.device,
         threads=args.threads,
-        stages=tuple(args.stage) if args.stage else None,
         on_step=on_step,
     )
     say(f"Written to {model}")

@@ -1,17 +1,16 @@
-"""Running the networks over a volume: find the cord, follow it, come back to the image's grid.
+"""Running the network over a volume: find the cord, follow it, come back to the image's grid.
 
 Arrays in, arrays out: RAS+ volumes with their voxel size; no files, no images.
 `runtime` is the one door to the inference libraries.
 """
 
-from softcord.engines.networks import Network, Networks
+from softcord.engines.network import Network
 from softcord.engines.predict import Prediction, PredictOptions, predict
 from softcord.engines.runtime import Engine, choose_device, load_engine
 
 __all__ = [
     "Engine",
     "Network",
-    "Networks",
     "PredictOptions",
     "Prediction",
     "choose_device",

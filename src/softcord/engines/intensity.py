@@ -1,4 +1,4 @@
-"""The grey scale that the networks see."""
+"""The grey scale that the network sees."""
 
 import numpy as np
 
@@ -38,6 +38,6 @@ def scale_grey(data: FloatArray, low: float, high: float) -> FloatArray:
     -------
     scaled : (I, J, K) array of float32 in [0, HIGHEST]
     """
-    scaled = (data - np.float32(low)) * np.float32(1 / max(high - low, 1e-12))
+    scaled: FloatArray = (data - np.float32(low)) * np.float32(1 / max(high - low, 1e-12))
     np.clip(scaled, 0, HIGHEST, out=scaled)
     return scaled

@@ -5,10 +5,10 @@ import logging
 import numpy as np
 
 from softcord._typing import BoolArray, FloatArray, Zooms
-from softcord.engines.intensity import scale_grey
-from softcord.engines.networks import Network
+from softcord.engines.network import Network
 from softcord.engines.pieces import cord_pieces
-from softcord.resample import Grid, resample
+from softcord.engines.refine import compute_whole
+from softcord.resample import Grid
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,10 @@ def locate_cord(
         Empty if there is no cord.
     grid : Grid
     """
-    grid = network.grid(data.shape, zooms)
-    small = resample(data, grid)
-    shares = network.shares(scale_grey(small.copy() if small is data else small, *grey))
-    highest = float(shares.max())
+    grid = network.coarse_grid(data.shape, zooms)
+    shares = compute_whole(data, grey, grid, lambda image: [network.shares(image)]).looks[0]
     found = cord_pieces(shares, grid.zooms, level=LIKELY)
-    volume = float(found.sum()) * float(np.prod(grid.zooms))
+    highest, volume = float(shares.max()), float(found.sum()) * float(np.prod(grid.zooms))
     log.debug("located: highest %.2f, %.0f mm3 likely", highest, volume)
     if highest < SURE or volume < FEWEST_MM3:
         found[:] = False

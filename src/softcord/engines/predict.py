@@ -10,9 +10,9 @@ from scipy.ndimage import binary_dilation
 from softcord._typing import FloatArray, Zooms
 from softcord.engines.intensity import grey_range
 from softcord.engines.locate import locate_cord
-from softcord.engines.networks import Network, Networks
+from softcord.engines.network import Network
 from softcord.engines.pieces import cord_pieces
-from softcord.engines.refine import Guide, Look, Refined, guide_from, refine_cord
+from softcord.engines.refine import Look, Refined, compute_whole, follow_cord, guide_from
 from softcord.resample import Axis, Grid, resample
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class PredictOptions:
     uncertainty : bool
         Also compute the spread over test-time augmentation.
     whole : bool
-        The refining network over the whole volume, without finding the cord first (for comparison).
+        The network at full resolution over the whole volume, without finding the cord first (for comparison).
     """
 
     uncertainty: bool = False
@@ -61,7 +61,7 @@ class Prediction:
 def predict(
     data: FloatArray,
     zooms: Zooms,
-    networks: Networks,
+    network: Network,
     options: PredictOptions = PredictOptions(),
 ) -> Prediction:
     """Segment the cord in a volume.
@@ -71,7 +71,7 @@ def predict(
     data : (I, J, K) array of float32
         Grey levels, RAS+ axes, finite.
     zooms : (3,) tuple of float, mm
-    networks : Networks
+    network : Network
     options : PredictOptions
 
     Returns
@@ -81,10 +81,16 @@ def predict(
     """
     start = time.perf_counter()
     grey = grey_range(data)
-    guide = None if options.whole else _guide(data, zooms, grey, networks)
+    grid = network.fine_grid(data.shape, zooms)
+    whole = options.whole or _is_small(data.shape, zooms, grid)
+    guide = None if whole else guide_from(*locate_cord(data, zooms, grey, network), grid)
     found = time.perf_counter()
-    look = _augmented_looks(networks.refine) if options.uncertainty else None
-    refined = refine_cord(data, zooms, grey, networks.refine, guide, look=look)
+    look = _augmented_looks(network) if options.uncertainty else _plain_look(network)
+    refined = (
+        compute_whole(data, grey, grid, look)
+        if guide is None
+        else follow_cord(data, grey, grid, guide, network, look)
+    )
     soft = np.zeros(data.shape, dtype=np.float32)
     uncertainty = np.zeros(data.shape, dtype=np.float32) if options.uncertainty else None
     if refined is not None:
@@ -92,14 +98,10 @@ def predict(
     return Prediction(soft, uncertainty, {"find": found - start, "segment": time.perf_counter() - found})
 
 
-def _guide(data: FloatArray, zooms: Zooms, grey: tuple[float, float], networks: Networks) -> Guide | None:
-    """Where the cord is; None if the view is so small that all of it is computed."""
-    grid = networks.refine.grid(data.shape, zooms)
-    across = max(n * z for n, z in zip(data.shape[:2], zooms[:2], strict=True))
-    if across <= SMALL_MM and np.prod(grid.shape) <= SMALL_SAMPLES:
-        return None
-    located, located_grid = locate_cord(data, zooms, grey, networks.locate)
-    return guide_from(located, located_grid, grid)
+def _is_small(shape: tuple[int, ...], zooms: Zooms, grid: Grid) -> bool:
+    """Whether the view is so small that all of it is computed at once."""
+    across = max(n * z for n, z in zip(shape[:2], zooms[:2], strict=True))
+    return bool(across <= SMALL_MM and np.prod(grid.shape) <= SMALL_SAMPLES)
 
 
 def _write_back(refined: Refined, zooms: Zooms, soft: FloatArray, uncertainty: FloatArray | None) -> None:
@@ -128,6 +130,10 @@ def _way_back(grid: Grid, zooms: Zooms) -> tuple[tuple[slice, slice, slice], Gri
         slices.append(slice(low, high))
         axes.append(Axis(axis.n, high - low, (low - axis.start) / axis.step, 1 / axis.step))
     return (slices[0], slices[1], slices[2]), Grid((axes[0], axes[1], axes[2]), zooms)
+
+
+def _plain_look(network: Network) -> Look:
+    return lambda image: [network.shares(image)]
 
 
 def _augmented_looks(network: Network) -> Look:

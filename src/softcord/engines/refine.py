@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softcord._typing import FloatArray, Zooms
+from softcord._typing import FloatArray
 from softcord.engines.intensity import scale_grey
-from softcord.engines.networks import Network
+from softcord.engines.network import Network
 from softcord.engines.pieces import cord_pieces
 from softcord.resample import Grid, crop_grid, resample
 
@@ -113,14 +113,8 @@ def guide_from(found: np.ndarray, found_grid: Grid, grid: Grid) -> Guide:
     return guide
 
 
-def refine_cord(
-    data: FloatArray,
-    zooms: Zooms,
-    grey: tuple[float, float],
-    network: Network,
-    guide: Guide | None,
-    *,
-    look: Look | None = None,
+def follow_cord(
+    data: FloatArray, grey: tuple[float, float], grid: Grid, guide: Guide, network: Network, look: Look
 ) -> Refined | None:
     """Compute shares along the cord.
 
@@ -128,27 +122,33 @@ def refine_cord(
     ----------
     data : (I, J, K) array of float32
         RAS+.
-    zooms : (3,) tuple of float, mm
     grey : (2,) tuple of float
+        See `intensity.grey_range`.
+    grid : Grid
+        Of the network, on `data`.
+    guide : Guide
+        Where the cord is, by planes of `grid`.
     network : Network
-    guide : Guide, optional
-        Where the cord is. None: the whole volume is computed.
-    look : callable, optional
-        Maps scaled grey levels to one or more arrays of shares. Default: ``[network.shares(image)]``.
+    look : callable
+        Maps scaled grey levels to one or more arrays of shares.
 
     Returns
     -------
     refined : Refined or None
         None if the guide knows of no cord.
     """
-    grid = network.grid(data.shape, zooms)
-    looked: Look = look or (lambda image: [network.shares(image)])
-    if guide is None:
-        windows = [_whole(data, grey, grid, block, looked) for block in range(_count(grid.shape[2]))]
-    elif guide.known().size:
-        windows = list(_follow(data, grey, grid, guide, network.multiple, looked))
-    else:
+    if not guide.known().size:
         return None
+    return _merge(list(_follow(data, grey, grid, guide, network.multiple, look)), grid)
+
+
+def compute_whole(data: FloatArray, grey: tuple[float, float], grid: Grid, look: Look) -> Refined:
+    """Compute shares everywhere, block by block; parameters as for `follow_cord`."""
+    windows = []
+    for block in range(_count(grid.shape[2])):
+        first, last, low, high = _planes(block, grid.shape[2])
+        box = (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(first, last))
+        windows.append(Window(box, look(_image(data, grey, grid, box)), (low, high)))
     return _merge(windows, grid)
 
 
@@ -168,12 +168,6 @@ def _planes(block: int, planes: int) -> tuple[int, int, int, int]:
 def _image(data: FloatArray, grey: tuple[float, float], grid: Grid, box: Box) -> FloatArray:
     part = resample(data, crop_grid(grid, box))
     return scale_grey(part.copy() if np.shares_memory(part, data) else part, *grey)
-
-
-def _whole(data: FloatArray, grey: tuple[float, float], grid: Grid, block: int, look: Look) -> Window:
-    first, last, low, high = _planes(block, grid.shape[2])
-    box = (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(first, last))
-    return Window(box, look(_image(data, grey, grid, box)), (low, high))
 
 
 def _follow(

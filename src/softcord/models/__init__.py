@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from softcord.engines import Network, Networks, choose_device, load_engine
+from softcord.engines import Network, choose_device, load_engine
 from softcord.errors import ModelError
-from softcord.models.folder import ModelFolder, ModelInfo, NetworkFile, read_model_folder
+from softcord.models.folder import ModelFolder, ModelInfo, read_model_folder
 
 EMBEDDED = "softcord"
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
@@ -20,13 +20,13 @@ class Model:
     Attributes
     ----------
     info : ModelInfo
-    networks : Networks
+    network : Network
         What `softcord.engines.predict` takes.
     device : {"cpu", "cuda"}
     """
 
     info: ModelInfo
-    networks: Networks
+    network: Network
     device: str
 
 
@@ -72,13 +72,16 @@ def load(name: str | Path = EMBEDDED, *, device: str = "auto", threads: int | No
     folder = _find(name)
     chosen = choose_device(device)
 
-    def network(file: NetworkFile, scale: float = 1.0, shift: float = 0.0) -> Network:
-        engine = load_engine(file.path, device=chosen, threads=threads)
-        return Network(engine, file.multiple, file.kind, file.in_plane, file.along, scale, shift)
-
-    locate = network(folder.networks["locate"])
-    refine = network(folder.networks["refine"], folder.scale, folder.shift)
-    return Model(folder.info, Networks(locate, refine), chosen)
+    network = Network(
+        engine=load_engine(folder.graph, device=chosen, threads=threads),
+        multiple=folder.multiple,
+        in_plane=folder.in_plane,
+        along=folder.along,
+        coarse=folder.coarse,
+        scale=folder.scale,
+        shift=folder.shift,
+    )
+    return Model(folder.info, network, chosen)
 
 
 def _find(name: str | Path) -> ModelFolder:

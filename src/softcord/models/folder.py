@@ -1,4 +1,4 @@
-"""A model folder: `model.json` and the graphs that it names, checked before they are used."""
+"""A model folder: `model.json` and the graph that it names, checked before it is used."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ class ModelInfo:
     ----------
     name, version, description : str
     sha256 : str
-        Of the SHA-256 of all its graphs, in the order of their names: changes when any weight changes.
+        Of its graph.
     folder : Path
     size_bytes : int
-        Of the graphs.
+        Of the graph.
     config : dict
         How it was trained.
     """
@@ -37,22 +37,25 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class NetworkFile:
-    """One graph of a model: its file, what its input's shape must be a multiple of, and its grid."""
-
-    path: Path
-    multiple: tuple[int, int, int]
-    kind: str
-    in_plane: float
-    along: float
-
-
-@dataclass(frozen=True)
 class ModelFolder:
-    """The checked content of a model folder."""
+    """The checked content of a model folder; see `softcord.engines.Network` for the numbers.
+
+    Attributes
+    ----------
+    info : ModelInfo
+    graph : Path
+        ONNX.
+    multiple : (3,) tuple of int
+    in_plane, along : float, mm
+    coarse, scale, shift : float
+    """
 
     info: ModelInfo
-    networks: dict[str, NetworkFile]
+    graph: Path
+    multiple: tuple[int, int, int]
+    in_plane: float
+    along: float
+    coarse: float
     scale: float
     shift: float
 
@@ -96,37 +99,35 @@ def read_model_folder(folder: Path) -> ModelFolder:
 
 
 def _check(folder: Path, content: dict[str, Any]) -> ModelFolder:
-    networks, digests, size = {}, [], 0
-    for name, entry in sorted(content["networks"].items()):
-        path = folder / Path(entry["file"]).name
-        if not path.is_file():
-            raise ModelError(
-                f"{path}: this file of model {content['name']} is missing. Install the model again."
-            )
-        found = file_sha256(path)
-        if found != entry["sha256"]:
-            raise ModelError(
-                f"{path}: SHA-256 is {found[:12]}…, expected {entry['sha256'][:12]}…: the file is damaged. "
-                "Install the model again."
-            )
-        digests.append(found)
-        size += path.stat().st_size
-        i, j, k = (int(m) for m in entry["multiple"])
-        grid = entry["grid"]
-        networks[name] = NetworkFile(
-            path, (i, j, k), str(grid["kind"]), float(grid["in_plane"]), float(grid["along"])
+    graph = folder / Path(content["graph"]).name
+    if not graph.is_file():
+        raise ModelError(
+            f"{graph}: this file of model {content['name']} is missing. Install the model again."
         )
-    if set(networks) != {"locate", "refine"}:
-        raise ValueError(f"networks must be locate and refine, got {sorted(networks)}")
-    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    found, expected = file_sha256(graph), str(content["sha256"])
+    if found != expected:
+        raise ModelError(
+            f"{graph}: SHA-256 is {found[:12]}…, expected {expected[:12]}…: the file is damaged. "
+            "Install the model again."
+        )
     info = ModelInfo(
         name=str(content["name"]),
         version=str(content["version"]),
         description=str(content["description"]),
-        sha256=digest,
+        sha256=found,
         folder=folder,
-        size_bytes=size,
+        size_bytes=graph.stat().st_size,
         config=dict(content["training"]),
     )
+    i, j, k = (int(m) for m in content["multiple"])
     calibration = content["calibration"]
-    return ModelFolder(info, networks, float(calibration["scale"]), float(calibration["shift"]))
+    return ModelFolder(
+        info=info,
+        graph=graph,
+        multiple=(i, j, k),
+        in_plane=float(content["in_plane_mm"]),
+        along=float(content["along_mm"]),
+        coarse=float(content["coarse"]),
+        scale=float(calibration["scale"]),
+        shift=float(calibration["shift"]),
+    )

@@ -225,7 +225,7 @@ def _segment_volume(volume: _Volume, model: Model, *, uncertainty: bool) -> _Par
         prediction = engines.Prediction(nothing, nothing if uncertainty else None, {})
     else:
         options = engines.PredictOptions(uncertainty=uncertainty)
-        prediction = engines.predict(volume.data, zooms, model.networks, options)
+        prediction = engines.predict(volume.data, zooms, model.network, options)
     start = time.perf_counter()
     flags = (*volume.flags, *check_segmentation(prediction.soft, zooms, image=volume.data))
     areas_mm2 = softseg.slice_areas(prediction.soft, zooms)

@@ -6,7 +6,7 @@ import pytest
 from softcord.engines.intensity import HIGHEST, grey_range, scale_grey
 
 
-@pytest.mark.parametrize("gain, offset", [(1.0, 0.0), (1e-4, 0.0), (3e4, -1000.0)])
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.0), (1e-4, 0.0), (3e4, -1000.0)])
 def test_scaling_undoes_gain_and_offset(gain, offset):
     rng = np.random.default_rng(0)
     data = rng.gamma(2.0, 1.0, (60, 60, 60)).astype(np.float32)

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from softcord.engines import Network, Networks, PredictOptions, predict
-from softcord.engines.refine import guide_from, refine_cord
-from softcord.resample import isotropic_grid
+from softcord.engines import Network, PredictOptions, predict
+from softcord.engines.refine import Guide, follow_cord
 
 
 class BrightIsCord:
@@ -22,12 +21,9 @@ class BrightIsCord:
         return np.log(share / (1 - share)).astype(np.float32)
 
 
-def make_networks() -> tuple[Networks, BrightIsCord]:
-    fine = BrightIsCord()
-    return Networks(
-        locate=Network(BrightIsCord(), (16, 16, 16), "isotropic", 2.0, 2.0),
-        refine=Network(fine, (16, 16, 8), "working", 0.75, 1.5),
-    ), fine
+def make_network() -> tuple[Network, BrightIsCord]:
+    engine = BrightIsCord()
+    return Network(engine, (16, 16, 8), in_plane=0.75, along=1.5, coarse=2.0), engine
 
 
 def tube(shape, zooms, course, radius=7.0):
@@ -51,11 +47,11 @@ COURSES = {
 def test_following_the_cord_gives_what_the_whole_volume_gives(name, zooms):
     shape = (int(120 / zooms[0]), int(120 / zooms[1]), int(240 / zooms[2]))
     data = tube(shape, zooms, COURSES[name])
-    networks, engine = make_networks()
-    followed = predict(data, zooms, networks).soft
+    network, engine = make_network()
+    followed = predict(data, zooms, network).soft
     spent = engine.samples
     engine.samples = 0
-    whole = predict(data, zooms, networks, PredictOptions(whole=True)).soft
+    whole = predict(data, zooms, network, PredictOptions(whole=True)).soft
     np.testing.assert_allclose(followed, whole, atol=1e-5)
     assert np.abs(followed - data).max() < 0.5
     assert abs(followed.sum() / data.sum() - 1) < 0.01
@@ -65,12 +61,12 @@ def test_following_the_cord_gives_what_the_whole_volume_gives(name, zooms):
 def test_a_cord_that_is_known_in_one_plane_is_followed_to_both_ends():
     zooms = (1.0, 1.0, 1.5)
     data = tube((120, 120, 200), zooms, COURSES["scoliotic"])
-    networks, _ = make_networks()
-    grid = networks.refine.grid(data.shape, zooms)
-    guide = guide_from(np.zeros((1, 1, 1), bool), isotropic_grid((1, 1, 1), (1.0, 1.0, 1.0), 2.0), grid)
+    network, _ = make_network()
+    grid = network.fine_grid(data.shape, zooms)
+    guide = Guide(grid.shape[2])
     i, j = np.nonzero(data[:, :, 100] > 0.5)
     guide.add(100, i, j)
-    refined = refine_cord(data, zooms, (0.0, 1.0), networks.refine, guide)
+    refined = follow_cord(data, (0.0, 1.0), grid, guide, network, lambda image: [network.shares(image)])
     assert refined is not None
     found = refined.looks[0]
     assert found.shape[2] == 200
@@ -78,27 +74,27 @@ def test_a_cord_that_is_known_in_one_plane_is_followed_to_both_ends():
 
 
 def test_a_guide_that_knows_nothing_finds_nothing():
-    networks, engine = make_networks()
+    network, engine = make_network()
     data = np.zeros((128, 128, 100), np.float32)
     data[0, 0, 0] = 1
-    prediction = predict(data, (1.0, 1.0, 1.0), networks)
+    prediction = predict(data, (1.0, 1.0, 1.0), network)
     assert prediction.soft.max() == 0
-    assert engine.samples == 0
+    assert len(engine.shapes) == 1  # one look at low resolution, and none after it
+    assert np.prod(engine.shapes[0]) < data.size / 4
 
 
 def test_a_small_view_is_computed_in_one_pass():
     data = tube((50, 50, 60), (1.0, 1.0, 1.0), lambda z: (25 + 0 * z, 25 + 0 * z))
-    networks, engine = make_networks()
-    predict(data, (1.0, 1.0, 1.0), networks)
+    network, engine = make_network()
+    predict(data, (1.0, 1.0, 1.0), network)
     assert engine.shapes == [(64, 64, 64)]
-    assert networks.locate.engine.samples == 0
 
 
 def test_a_single_slice_and_a_thin_slab_are_segmented():
     for planes in (1, 2, 3):
         data = tube((60, 60, planes), (1.0, 1.0, 5.0), lambda z: (30 + 0 * z, 30 + 0 * z))
-        networks, _ = make_networks()
-        soft = predict(data, (1.0, 1.0, 5.0), networks).soft
+        network, _ = make_network()
+        soft = predict(data, (1.0, 1.0, 5.0), network).soft
         assert soft.shape == data.shape
         assert abs(soft.sum() / data.sum() - 1) < 0.01
 
@@ -108,17 +104,17 @@ def test_bright_spots_far_from_the_cord_are_dropped():
     data = tube((160, 160, 100), zooms, lambda z: (60 + 0 * z, 60 + 0 * z))
     with_spot = data.copy()
     with_spot[80:84, 60:64, 40:44] = 1
-    networks, _ = make_networks()
+    network, _ = make_network()
     np.testing.assert_allclose(
-        predict(with_spot, zooms, networks).soft, predict(data, zooms, networks).soft, atol=1e-5
+        predict(with_spot, zooms, network).soft, predict(data, zooms, network).soft, atol=1e-5
     )
 
 
 def test_slices_17_mm_apart_are_one_cord_even_where_it_leans():
     zooms = (0.9, 0.9, 17.0)
     data = tube((130, 130, 5), zooms, lambda z: (50 + 0.5 * z, 70 - 0.3 * z))
-    networks, _ = make_networks()
-    soft = predict(data, zooms, networks).soft
+    network, _ = make_network()
+    soft = predict(data, zooms, network).soft
     assert (soft.max(axis=(0, 1)) > 0.9).all()
     assert abs(soft.sum() / data.sum() - 1) < 0.01
 
@@ -126,9 +122,9 @@ def test_slices_17_mm_apart_are_one_cord_even_where_it_leans():
 def test_uncertainty_is_highest_at_the_edge_and_leaves_the_map_as_it_is():
     zooms = (1.0, 1.0, 1.0)
     data = tube((60, 60, 60), zooms, lambda z: (30 + 0 * z, 30 + 0 * z))
-    networks, _ = make_networks()
-    plain = predict(data, zooms, networks)
-    spread = predict(data, zooms, networks, PredictOptions(uncertainty=True))
+    network, _ = make_network()
+    plain = predict(data, zooms, network)
+    spread = predict(data, zooms, network, PredictOptions(uncertainty=True))
     np.testing.assert_array_equal(plain.soft, spread.soft)
     assert plain.uncertainty is None
     assert spread.uncertainty is not None
@@ -139,5 +135,5 @@ def test_uncertainty_is_highest_at_the_edge_and_leaves_the_map_as_it_is():
 
 def test_the_calibration_of_a_network_moves_its_shares():
     image = np.full((16, 16, 8), 0.5, np.float32)
-    network = Network(BrightIsCord(), (16, 16, 8), "working", 0.75, 1.5, scale=2.0, shift=1.0)
+    network = Network(BrightIsCord(), (16, 16, 8), 0.75, 1.5, 2.0, scale=2.0, shift=1.0)
     np.testing.assert_allclose(network.shares(image), 1 / (1 + np.exp(-1.0)), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The two networks of a model, ready to run, with the grids they work on."""
+"""The network of a model, ready to run, with the two grids it works on."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from softcord._typing import FloatArray, Zooms
 from softcord.engines.runtime import Engine
-from softcord.resample import Grid, isotropic_grid, working_grid
+from softcord.resample import Grid, working_grid
 
 
 @dataclass(frozen=True)
@@ -18,27 +18,31 @@ class Network:
     engine : Engine
     multiple : (3,) tuple of int
         What the shape of its input must be a multiple of.
-    kind : {"working", "isotropic"}
-        Which grid of `softcord.resample` it works on.
     in_plane, along : float, mm
-        Of that grid.
+        Of its fine grid, see `softcord.resample.working_grid`.
+    coarse : float
+        How many times larger both are on its coarse grid.
     scale, shift : float
         Calibration: logits are multiplied and shifted by them before they become shares.
     """
 
     engine: Engine
     multiple: tuple[int, int, int]
-    kind: str
     in_plane: float
     along: float
+    coarse: float
     scale: float = 1.0
     shift: float = 0.0
 
-    def grid(self, shape: tuple[int, ...], zooms: Zooms) -> Grid:
-        """The network's grid for a RAS+ volume."""
-        if self.kind == "isotropic":
-            return isotropic_grid(shape, zooms, self.in_plane)
+    def fine_grid(self, shape: tuple[int, ...], zooms: Zooms) -> Grid:
+        """The grid on which shares are computed."""
         return working_grid(shape, zooms, in_plane=self.in_plane, along=self.along)
+
+    def coarse_grid(self, shape: tuple[int, ...], zooms: Zooms) -> Grid:
+        """The grid on which the cord is looked for."""
+        return working_grid(
+            shape, zooms, in_plane=self.in_plane * self.coarse, along=self.along * self.coarse
+        )
 
     def shares(self, image: FloatArray) -> FloatArray:
         """The share of cord in each sample.
@@ -63,11 +67,3 @@ class Network:
         logits = logits[inside] * np.float32(self.scale) + np.float32(self.shift)
         shares: FloatArray = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
         return shares
-
-
-@dataclass(frozen=True)
-class Networks:
-    """`locate` says where the cord is, at low resolution; `refine` how much of each voxel is cord."""
-
-    locate: Network
-    refine: Network
