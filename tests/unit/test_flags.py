@@ -167,7 +167,7 @@ def test_areas_beyond_those_of_healthy_people_are_flagged(ap, rl):
     ],
 )
 def test_diameters_beyond_those_of_healthy_people_are_flagged(ap, rl, wrong, size):
-    (flag,) = check_segmentation(cord(ap=ap, rl=rl), ISOTROPIC)
+    (flag,) = check_segmentation(cord(shape=(40, 50, 20), ap=ap, rl=rl, oversampling=9), ISOTROPIC)
     assert flag.code == "diameter_out_of_range"
     assert wrong in flag.reason
     smallest, largest = map(float, re.search(r"all: (\S+) to (\S+) mm", flag.reason).groups())

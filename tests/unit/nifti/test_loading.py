@@ -32,9 +32,9 @@ def nifti_bytes(voxels=VOXELS, affine=None, kind=nib.Nifti1Image):
     return kind(voxels, np.eye(4) if affine is None else affine).to_bytes()
 
 
-def patched(offset, layout, *values):
+def patched(offset, layout, *values, raw=None):
     """A valid file with some bytes of its header replaced."""
-    raw = bytearray(nifti_bytes())
+    raw = bytearray(raw or nifti_bytes())
     struct.pack_into(layout, raw, offset, *values)
     return bytes(raw)
 
@@ -100,7 +100,13 @@ def test_harmless_oddities_open_without_a_word(tmp_path, caplog, raw):
 
 
 @pytest.mark.parametrize(
-    "raw", [patched(PIXDIM, "<f", 0), patched(CODES, "<2h", 0, 77)], ids=["no-qfac", "undefined-code"]
+    "raw",
+    [
+        patched(PIXDIM, "<f", 0, raw=patched(CODES, "<2h", 1, 0)),
+        patched(CODES, "<2h", 1, 77),
+        patched(CODES, "<2h", -1, 0),
+    ],
+    ids=["no-qfac", "undefined-sform", "undefined-qform"],
 )
 def test_the_affine_is_the_one_that_nibabel_reads(tmp_path, raw):
     path = tmp_path / "a.nii"

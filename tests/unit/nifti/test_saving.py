@@ -139,18 +139,6 @@ def test_a_link_to_nothing_counts_as_a_file_that_exists(tmp_path):
     assert not (tmp_path / "annexed").exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="other permissions")
-def test_a_read_only_folder_is_an_output_error(tmp_path):
-    if os.geteuid() == 0:
-        pytest.skip("the administrator may write everywhere")
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(OutputError, match=r"cannot be written .*Choose another folder"):
-            write_text("", tmp_path / "a.json")
-    finally:
-        tmp_path.chmod(0o700)
-
-
 @both
 @pytest.mark.parametrize(
     "error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EROFS, "Read-only")]

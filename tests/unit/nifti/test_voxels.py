@@ -180,6 +180,13 @@ def test_a_constant_image_is_refused(tmp_path, value, what, shape):
         read_volume(image)
 
 
+def test_a_series_whose_mean_is_constant_is_refused(tmp_path):
+    voxels = numbered((4, 5, 6, 2), np.float32)
+    voxels[..., 1] = 9 - voxels[..., 0]
+    with pytest.raises(InputError, match=r"every voxel is 4\.5"):
+        read_volume(load_image(write(tmp_path / "a.nii", voxels)))
+
+
 def test_a_constant_volume_of_a_series_is_flagged_so_that_the_others_go_on(tmp_path):
     voxels = numbered((4, 5, 6, 3), np.float32)
     voxels[..., 1] = 4
