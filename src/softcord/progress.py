@@ -52,7 +52,7 @@ class Bar:
         self._done = 0
         self._start = time.monotonic()
 
-    def __enter__(self) -> "Bar":  # noqa: PYI034  typing.Self needs Python 3.11
+    def __enter__(self) -> "Bar":
         Bar._current = self
         self._draw()
         return self
