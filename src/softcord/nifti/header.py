@@ -151,7 +151,8 @@ def image_like(data: npt.NDArray[Any], like: Image, *, dtype: npt.DTypeLike = np
         raise GeometryError(
             f"{name_of(like)}: a result must have the image's shape {like.shape}, got {data.shape}."
         )
-    header: Header = like.header.copy()
+    source: Header = like.header
+    header = source.copy()
     header.extensions.clear()
     pixdim = header["pixdim"].copy()
     header.set_data_shape(data.shape)
