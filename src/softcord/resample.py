@@ -151,15 +151,6 @@ def crop_grid(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
     return Grid((axes[0], axes[1], axes[2]), grid.zooms)
 
 
-def isotropic_grid(shape: tuple[int, ...], zooms: Zooms, spacing: float) -> Grid:
-    """A grid of about `spacing` mm along each axis over the whole field of view, centred in it.
-
-    Voxels of at least 1.5 × `spacing` are split into equal parts whose samples include the voxel's centre.
-    """
-    (i, di), (j, dj), (k, dk) = (_near_axis(n, z, spacing) for n, z in zip(shape, zooms, strict=True))
-    return Grid((i, j, k), (di, dj, dk))
-
-
 def working_grid(shape: tuple[int, ...], zooms: Zooms, *, in_plane: float, along: float) -> Grid:
     """The grid on which the network works: near `in_plane` across the cord and near `along` along it.
 
@@ -195,12 +186,6 @@ def _even_axis(n: int, zoom: float, spacing: float) -> tuple[Axis, float]:
     step = spacing / zoom
     count = max(1, int(np.ceil(n / step - 1e-6)))
     return Axis(n, count, (n - 1) / 2 - step * (count - 1) / 2, step), spacing
-
-
-def _near_axis(n: int, zoom: float, spacing: float) -> tuple[Axis, float]:
-    if zoom >= 1.5 * spacing:
-        return _split_axis(n, zoom, round(zoom / spacing))
-    return _even_axis(n, zoom, spacing)
 
 
 def _working_axis(n: int, zoom: float, wanted: float, *, least: float, most: int) -> tuple[Axis, float]:
