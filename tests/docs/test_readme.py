@@ -25,10 +25,11 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def console_lines(program: str) -> list[str]:
-    """Every command line of a program in any document."""
+    """Every command line of a program in any document but the reference, which shows patterns."""
     found = [
         line
         for document in DOCUMENTS
+        if "reference" not in document.parts
         for block in blocks(document.read_text(encoding="utf-8"), "console")
         for line in block.replace("\\\n", " ").splitlines()
         if line.split()[:1] == [program]
@@ -106,7 +107,7 @@ def test_an_extra_that_is_installed_exists(line):
 
 
 def python_examples() -> list[object]:
-    """Blocks of Python in all documents but the decisions."""
+    """Blocks of Python in all documents."""
     return [
         pytest.param(block, id=f"{document.relative_to(ROOT)}-{n}")
         for document in DOCUMENTS
