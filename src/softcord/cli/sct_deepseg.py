@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-qc-dataset", metavar="NAME", help="accepted and ignored: the page has no datasets")
     parser.add_argument("-qc-plane", metavar="PLANE", help="accepted and ignored: the page shows both planes")
     parser.add_argument(
-        "-largest", choices=["0", "1"], help="accepted and ignored: the largest piece is always kept"
+        "-largest", choices=["0", "1"], help="accepted and ignored: only the cord is kept anyway"
     )
     parser.add_argument("-r", choices=["0", "1"], help="accepted and ignored: there are no temporary files")
     parser.add_argument(
@@ -106,7 +106,7 @@ def _say_what_is_ignored(args: argparse.Namespace) -> None:
     reasons = {
         "-qc-dataset": (args.qc_dataset, "the page has no datasets"),
         "-qc-plane": (args.qc_plane, "the page shows both planes"),
-        "-largest": (args.largest, "the largest piece is always kept"),
+        "-largest": (args.largest, "only the cord is kept anyway"),
         "-r": (args.r, "there are no temporary files"),
     }
     for option, (value, reason) in reasons.items():
