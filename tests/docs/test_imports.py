@@ -81,6 +81,7 @@ FLOORS = "every module has a floor"
         ("stray.py", "", FLOORS),  # a module without a floor
         ("segment/__init__.py", "import torch", "only in softcord.train"),
         ("engines/__init__.py", "def late():\n    import torch.nn", "only in softcord.train"),
+        ("models/__init__.py", "import onnxruntime", "only in softcord.engines"),
         ("nifti/__init__.py", "import matplotlib.pyplot", "matplotlib only in"),
         ("flags.py", "import nibabel", "numbers only"),
         ("errors.py", "import pandas", "numbers only"),
