@@ -2,7 +2,7 @@
 
 import argparse
 
-from softcord.cli.console import add_verbosity, say
+from softcord.cli.console import NO_CORD, add_verbosity, complain, say
 
 HELP = "make a phantom, segment it, and say where to look"
 DESCRIPTION = (
@@ -28,6 +28,9 @@ def run(args: argparse.Namespace) -> int:
     from softcord.workflows.demo import demo
 
     result = demo(args.folder, seed=args.seed, contrast=args.contrast)
+    if not result.mean_area_mm2:
+        complain(f"{result.image}: no cord found in this phantom, so the map {result.soft} is empty.")
+        return NO_CORD
     if args.quiet:
         return 0
     say(f"A phantom was made and segmented in {sum(result.seconds.values()):.1f} s.")

@@ -53,5 +53,6 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         on_step=on_step,
     )
-    say(f"Written to {model}")
+    if not args.quiet:
+        say(f"Written to {model}")
     return 0

@@ -10,11 +10,11 @@ import numpy as np
 
 from softcord import softseg
 from softcord._typing import FloatArray
-from softcord.errors import OutputError
+from softcord.errors import OutputError, UsageError
 from softcord.flags import Flag
 from softcord.models import Model
-from softcord.nifti import image_like, load_image, read_volume, save_image, write_text
-from softcord.phantoms import Phantom, make_phantom
+from softcord.nifti import image_like, load_image, save_image, write_text
+from softcord.phantoms import CONTRASTS, Phantom, make_phantom
 from softcord.segment import FileOptions
 from softcord.workflows.review import segment_and_review
 
@@ -81,9 +81,13 @@ def demo(
 
     Raises
     ------
+    UsageError
+        If there is no such contrast.
     OutputError
         If the folder cannot be written.
     """
+    if contrast not in CONTRASTS:
+        raise UsageError(f"contrast must be one of {', '.join(CONTRASTS)}, got {contrast!r}.")
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,7 @@ def demo(
     (result,) = segment_and_review([image_path], FileOptions(overwrite=True), qc=folder / "qc", model=model)
     if result.error is not None:
         raise result.error
-    soft, _ = read_volume(load_image(result.outputs.soft))
+    soft = np.asarray(load_image(result.outputs.soft).dataobj)  # RAS+ as the phantom is
     areas_mm2 = softseg.slice_areas(soft, phantom.zooms)
     table = folder / f"{NAME}_areas.csv"
     write_text(_as_csv(areas_mm2, phantom), table, overwrite=True)

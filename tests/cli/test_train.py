@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from softcord.cli import main
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """A trainer that only notes what it is asked for."""
+    calls = []
+
+    def train_synth(config_path, out, *, on_step, **options):
+        calls.append((config_path, out, options))
+        on_step(50, 100, 0.25)
+        return out / "model"
+
+    trainer = ModuleType("softcord.train.synth")
+    trainer.train_synth = train_synth
+    monkeypatch.setitem(sys.modules, "softcord.train.synth", trainer)
+    monkeypatch.setattr("softcord.cli.train.find_spec", lambda name: object())
+    return calls
+
+
+def test_arguments_reach_the_trainer(trained, capsys):
+    arguments = "--config run.yaml --out runs/1 --data maps --device cpu --threads 2".split()
+    assert main(["train", "synth", *arguments]) == 0
+    options = {"data": Path("maps"), "device": "cpu", "threads": 2}
+    assert trained == [(Path("run.yaml"), Path("runs/1"), options)]
+    assert capsys.readouterr().out.splitlines() == [
+        "step 50 of 100, loss 0.2500",
+        f"Written to {Path('runs/1/model')}",
+    ]
+
+
+def test_without_torch_the_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("softcord.cli.train.find_spec", lambda name: None if name == "torch" else object())
+    assert main(["train", "synth", "--config", "run.yaml", "--out", "runs/1"]) == 5
+    assert capsys.readouterr().err.endswith("Run: pip install 'softcord[synth]'\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["synth"], ["synth", "--config", "run.yaml"], ["other"]])
+def test_what_is_missing_is_a_usage_error(arguments, trained):
+    assert main(["train", *arguments]) == 2
+    assert trained == []
