@@ -2,11 +2,11 @@
 
     python benchmarks/partial_volume.py [--seeds N] [--model softcord] [--markdown FILE]
 
-Each rung is a voxel size; on each, phantoms of random anatomy and three contrasts are made, whose true area in
-every slice follows from a formula. Compared are the sum of soft values and the 0.5 mask, for the exact shares
-(the limit of what any method can reach) and for the shares that the model predicts. Bias is the mean relative
-error of the slices' areas, CV the standard deviation of that error over slices; slices within 6 mm of the field
-of view's ends are left out.
+Each rung is a voxel size; on each, phantoms of random anatomy and three contrasts are made, whose true
+area in every slice follows from a formula. Compared are the sum of soft values and the 0.5 mask, for the
+exact shares (the limit of what any method can reach) and for the shares that the model predicts. Bias is
+the mean relative error of the slices' areas, CV the standard deviation of that error over slices; slices
+within 6 mm of the field of view's ends are left out.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     python benchmarks/segment.py [--runs N] [--threads N] [--markdown FILE]
 
-Two phantoms are written as 16-bit NIfTI: a head and neck at 1 mm (192×260×320) and a cervical spine at 0.8 mm
-(64×320×320). Each is segmented in a process of its own; wall time and peak memory are those of the process, the
-steps those of the sidecar, and "start" (interpreter, imports, loading the model) is what the steps leave. Then,
-in the same run, the same network is applied to the whole volume without finding the cord first.
+Two phantoms are written as 16-bit NIfTI: a head and neck at 1 mm (192×260×320) and a cervical spine at
+0.8 mm (64×320×320). Each is segmented in a process of its own; wall time and peak memory are those of
+the process, the steps those of the sidecar, and "start" (interpreter, imports, loading the model) is
+what the steps leave. Then, in the same run, the same network is applied to the whole volume without
+finding the cord first.
 """
 
 import argparse
