@@ -1,0 +1,159 @@
+"""From trained weights to the files that softcord ships: an ONNX graph, and `model.json`.
+
+The graphs are written node by node, so that they hold what the network does and nothing else: any shape that
+is a multiple of what the network needs goes in, logits of the same shape come out.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from softcord.models.folder import FORMAT, file_sha256
+from softcord.train.config import SynthConfig, to_dict
+from softcord.train.network import CompactUNet
+
+OPSET = 18
+IR_VERSION = 9
+
+
+class _Graph:
+    """Nodes and weights in the order in which they are added; each method returns the name of its output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+        name = f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def block(self, prefix: str, block: nn.Sequential, x: str) -> str:
+        for n, layer in enumerate(block):
+            label = f"{prefix}.{n}"
+            if isinstance(layer, nn.Conv3d):
+                x = self.add("Conv", x, self.constant(f"{label}.weight", _array(layer.weight)), pads=[1] * 6)
+            elif isinstance(layer, nn.InstanceNorm3d):
+                scale = self.constant(f"{label}.scale", _array(layer.weight))
+                shift = self.constant(f"{label}.shift", _array(layer.bias))
+                x = self.add("InstanceNormalization", x, scale, shift, epsilon=layer.eps)
+            else:
+                x = self.add("LeakyRelu", x, alpha=0.01)
+        return x
+
+
+def _array(values: torch.Tensor | None) -> np.ndarray:
+    if values is None:
+        raise ValueError("a layer has no weights")
+    array: np.ndarray = values.detach().cpu().numpy().astype(np.float32)
+    return array
+
+
+def to_onnx(network: CompactUNet) -> onnx.ModelProto:
+    """The network as an ONNX graph, from `image` to `logits`, both (1, 1, I, J, K) float32.
+
+    Folding is a convolution with a stride, and unfolding its transpose, both with fixed kernels, so that
+    shapes may vary.
+    """
+    graph = _Graph()
+    a, b, c = network.fold
+    fold = np.eye(a * b * c, dtype=np.float32).reshape(a * b * c, 1, a, b, c)
+    kernel = graph.constant("fold", fold)
+    x = graph.add("Conv", "image", kernel, strides=[a, b, c])
+    skips: list[str] = []
+    for depth, block in enumerate(network.down):
+        if depth:
+            x = graph.add("MaxPool", x, kernel_shape=[2, 2, 2], strides=[2, 2, 2])
+        x = graph.block(f"down.{depth}", _sequential(block), x)
+        skips.append(x)
+    x = skips.pop()
+    doubled = graph.constant("doubled", np.array([1, 1, 2, 2, 2], dtype=np.float32))
+    for level, block in enumerate(network.up):
+        x = graph.add(
+            "Resize",
+            x,
+            "",
+            doubled,
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        x = graph.add("Concat", skips.pop(), x, axis=1)
+        x = graph.block(f"up.{level}", _sequential(block), x)
+    head = network.head
+    x = graph.add(
+        "Conv",
+        x,
+        graph.constant("head.weight", _array(head.weight)),
+        graph.constant("head.bias", _array(head.bias)),
+    )
+    graph.add("ConvTranspose", x, kernel, strides=[a, b, c])
+    graph.nodes[-1].output[0] = "logits"
+    shape = [1, 1, "I", "J", "K"]
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)]
+    proto = helper.make_graph(graph.nodes, "softcord", inputs, outputs, graph.weights)
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _sequential(module: nn.Module) -> nn.Sequential:
+    if not isinstance(module, nn.Sequential):
+        raise TypeError(f"expected a sequence of layers, got {type(module).__name__}")
+    return module
+
+
+def export_model(
+    config: SynthConfig, network: CompactUNet, folder: Path, *, calibration: tuple[float, float] = (1.0, 0.0)
+) -> Path:
+    """Write the model folder: `network.onnx`, then `model.json`.
+
+    Parameters
+    ----------
+    config : SynthConfig
+        Stored in `model.json`.
+    network : CompactUNet
+    folder : Path
+        Made if it is missing.
+    calibration : (2,) tuple of float
+        Scale and shift of the logits.
+
+    Returns
+    -------
+    folder : Path
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "network.onnx"
+    _replace(path, to_onnx(network).SerializeToString())
+    content = {
+        "format": FORMAT,
+        "name": config.name,
+        "version": config.version,
+        "description": config.description,
+        "graph": path.name,
+        "sha256": file_sha256(path),
+        "multiple": list(network.multiple),
+        "in_plane_mm": config.grid.in_plane,
+        "along_mm": config.grid.along,
+        "coarse": config.grid.coarse,
+        "calibration": {"scale": calibration[0], "shift": calibration[1]},
+        "training": to_dict(config),
+    }
+    _replace(folder / "model.json", (json.dumps(content, indent=1) + "\n").encode())
+    return folder
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,71 @@
+"""The compact network: a small 3-D U-Net that works at half resolution.
+
+The volume is folded at the entry (neighbouring voxels become channels) and unfolded at the exit, so that no
+convolution runs at full resolution: a full-resolution layer with eight channels costs as much as everything
+below it.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class _Block(nn.Sequential):
+    """Two convolutions, each with instance normalisation and leaky rectifier."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(
+            nn.Conv3d(channels_in, channels_out, 3, padding=1, bias=False),
+            nn.InstanceNorm3d(channels_out, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+            nn.Conv3d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.InstanceNorm3d(channels_out, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+        )
+
+
+class CompactUNet(nn.Module):
+    """A U-Net on folded voxels.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Channels of each level, from the finest.
+    fold : (3,) tuple of int
+        Voxels along each axis that are folded into channels.
+    """
+
+    def __init__(self, channels: tuple[int, ...], fold: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.channels, self.fold = tuple(channels), tuple(fold)
+        folded = fold[0] * fold[1] * fold[2]
+        inputs = (folded, *channels[:-1])
+        self.down = nn.ModuleList(_Block(i, o) for i, o in zip(inputs, channels, strict=True))
+        self.up = nn.ModuleList(
+            _Block(fine + coarse, fine)
+            for fine, coarse in zip(channels[-2::-1], channels[:0:-1], strict=True)
+        )
+        self.head = nn.Conv3d(channels[0], folded, 1)
+
+    @property
+    def multiple(self) -> tuple[int, int, int]:
+        """What the shape of an input must be a multiple of, along each axis."""
+        i, j, k = (f * 2 ** (len(self.channels) - 1) for f in self.fold)
+        return i, j, k
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 1, I, J, K) of scaled grey levels (N, 1, I, J, K)."""
+        a, b, c = self.fold
+        n, _, i, j, k = image.shape
+        x = image.reshape(n, i // a, a, j // b, b, k // c, c).permute(0, 2, 4, 6, 1, 3, 5)
+        x = x.reshape(n, a * b * c, i // a, j // b, k // c)
+        skips: list[torch.Tensor] = []
+        for depth, block in enumerate(self.down):
+            x = block(functional.max_pool3d(x, 2) if depth else x)
+            skips.append(x)
+        x = skips.pop()
+        for block in self.up:
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = block(torch.cat([skips.pop(), x], dim=1))
+        x = self.head(x).reshape(n, a, b, c, i // a, j // b, k // c)
+        return x.permute(0, 4, 1, 5, 2, 6, 3).reshape(n, 1, i, j, k)

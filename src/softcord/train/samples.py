@@ -1,0 +1,159 @@
+"""One training sample: a random scan, brought to the network's grid as an image is to be segmented."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from softcord._typing import BoolArray, FloatArray
+from softcord.engines.intensity import grey_range, scale_grey
+from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
+from softcord.phantoms.labelmaps import draw_centre, scan_label_map
+from softcord.phantoms.patches import Scan, draw_geometry, draw_scan, rotation
+from softcord.resample import crop_grid, resample, working_grid
+from softcord.train.config import GridConfig, MixConfig
+from softcord.train.recolour import recolour
+from softcord.train.sources import RealImage, Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the network sees and should say, both (I, J, K) float16; the weight is 0 where nobody knows."""
+
+    image: np.ndarray
+    share: np.ndarray
+    weight: np.ndarray
+
+
+def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid: GridConfig) -> Sample:
+    """Draw a scan of a random kind and bring a patch of it to the network's grid.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    sources : Sources
+    mix : MixConfig
+    grid : GridConfig
+
+    Returns
+    -------
+    sample : Sample
+        Of the shape ``grid.patch``; zero outside the field of view.
+    """
+    if rng.random() < mix.coarse:
+        grid = replace(grid, in_plane=grid.in_plane * grid.coarse, along=grid.along * grid.coarse)
+    weights = np.array([mix.phantoms, mix.maps * bool(sources.maps), mix.images * bool(sources.images)])
+    kind = rng.choice(3, p=weights / weights.sum())
+    drawn: BoolArray | None = None
+    if kind == 2:
+        scan, drawn = _scan_image(rng, sources.images[rng.integers(len(sources.images))], mix, grid)
+    else:
+        extent = _extent(rng, grid)
+        geometry = draw_geometry(rng, extent, (0.8 * grid.in_plane, 0.8 * grid.along))
+        if kind == 1:
+            label_map = sources.maps[rng.integers(len(sources.maps))]
+            centre = draw_centre(rng, label_map, mix.near_cord, 0.15 * min(extent))
+            scan = scan_label_map(rng, label_map, geometry, centre)
+        else:
+            scan = draw_scan(rng, geometry)
+    return _to_patch(rng, scan, drawn, grid)
+
+
+def _extent(rng: np.random.Generator, grid: GridConfig) -> tuple[float, float, float]:
+    """Field of view, mm: at times smaller than the patch (crops, slabs)."""
+    sizes = np.array([grid.in_plane, grid.in_plane, grid.along])
+    extent = sizes * grid.patch * 1.1
+    if rng.random() < 0.3:
+        extent[:2] *= rng.uniform(0.4, 1.0, 2)
+    if rng.random() < 0.25:
+        extent[2] *= rng.uniform(0.03, 0.7)
+    x, y, z = (float(e) for e in extent)
+    return x, y, z
+
+
+def _scan_image(
+    rng: np.random.Generator, real: RealImage, mix: MixConfig, grid: GridConfig
+) -> tuple[Scan, BoolArray]:
+    """A warped, rescaled, recoloured and degraded part of a real image, and which of its slices are drawn."""
+    zooms = np.asarray(real.zooms)
+    extent = np.asarray(_extent(rng, grid))
+    shape = np.maximum(1, np.minimum(np.round(extent / zooms), 1.3 * np.asarray(real.image.shape))).astype(
+        int
+    )
+    near = rng.random() < mix.near_cord
+    inside = np.flatnonzero(real.share > 0.5) if near else np.arange(real.share.size)
+    centre = np.array(np.unravel_index(int(rng.choice(inside)), real.share.shape), dtype=float)
+    centre[:2] += rng.normal(0, 0.12 * extent[:2]) / zooms[:2]
+    where = _turned_positions(rng, shape, zooms, centre)
+    image = map_coordinates(real.image, where, order=1, mode="constant", cval=0.0, prefilter=False)
+    share = map_coordinates(real.share, where, order=1, mode="constant", cval=0.0, prefilter=False)
+    last = np.asarray(real.image.shape, dtype=np.float32)[:, None, None, None] - 0.5
+    in_view: BoolArray = np.all((where > -0.5) & (where < last), axis=0)
+    known = map_coordinates(real.drawn.astype(np.float32), where[2:3].reshape(1, -1), order=0, mode="nearest")
+    drawn = known.reshape(image.shape) > 0.5
+    factors = _coarser(rng, image.shape, zooms)
+    image, share, seen = (
+        thin_out(image, factors),
+        thin_out(share, factors),
+        thin_out(in_view.astype(np.float32), factors),
+    )
+    drawn = thin_out(drawn.astype(np.float32), factors) > 0.99
+    zooms = zooms * factors * rng.uniform(0.8, 1.25)
+    image = recolour(rng, scale_grey(image, *grey_range(image)))
+    if rng.random() < 0.8:
+        image = degrade(rng, image, (zooms[0], zooms[1], zooms[2]))
+    image = bend_grey_scale(rng, image) * (seen > 0.5)
+    return Scan(image, share, (float(zooms[0]), float(zooms[1]), float(zooms[2]))), drawn
+
+
+def _turned_positions(
+    rng: np.random.Generator, shape: np.ndarray, zooms: np.ndarray, centre: FloatArray
+) -> FloatArray:
+    """Voxels of a real image (3, I, J, K) to look at; thick slices are turned in their plane only."""
+    thick = zooms[2] > 2 * zooms[0]
+    degrees = rng.normal(0, [0 if thick else 7, 0 if thick else 5, 7])
+    turn = rotation(*np.deg2rad(degrees)) if rng.random() < 0.6 else np.eye(3)
+    if rng.random() < 0.5:
+        turn[:, 0] *= -1
+    axes = [((np.arange(n) - (n - 1) // 2) * z).astype(np.float32) for n, z in zip(shape, zooms, strict=True)]
+    if thick:
+        centre = np.array([centre[0], centre[1], np.round(centre[2])])
+    i, j, k = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
+    rows = [(turn[r, 0] * i + turn[r, 1] * j + turn[r, 2] * k) / zooms[r] + centre[r] for r in range(3)]
+    return np.stack(rows).astype(np.float32)
+
+
+def _coarser(rng: np.random.Generator, shape: tuple[int, ...], zooms: np.ndarray) -> tuple[int, int, int]:
+    """Voxels to average along each axis: at times thick axial or sagittal slices, or larger pixels."""
+    factors = (1, 1, 1)
+    draw = rng.random()
+    if zooms[2] < 2 and draw < 0.35:
+        factors = (1, 1, int(rng.integers(2, 7)))
+    elif zooms[2] < 2 and draw < 0.5:
+        factors = (int(rng.integers(2, 5)), 1, 1)
+    elif draw < 0.6 and zooms[0] < 0.9:
+        factors = (2, 2, 1)
+    i, j, k = (min(f, n) for f, n in zip(factors, shape, strict=True))
+    return i, j, k
+
+
+def _to_patch(rng: np.random.Generator, scan: Scan, drawn: BoolArray | None, config: GridConfig) -> Sample:
+    grid = working_grid(scan.image.shape, scan.zooms, in_plane=config.in_plane, along=config.along)
+    low, high = grey_range(scan.image)
+    span = max(high - low, 1e-6)
+    low, high = low - span * abs(rng.normal(0, 0.03)), high + span * rng.normal(0, 0.12)
+    box, pad = [], []
+    for size, wanted in zip(grid.shape, config.patch, strict=True):
+        start = int(rng.integers(0, size - wanted + 1)) if size > wanted else 0
+        box.append(slice(start, min(size, start + wanted)))
+        before = int(rng.integers(0, wanted - size + 1)) if size < wanted else 0
+        pad.append((before, wanted - min(size, wanted) - before))
+    part = crop_grid(grid, (box[0], box[1], box[2]))
+    image = scale_grey(resample(scan.image, part).copy(), low, high)
+    share = resample(scan.share, part)
+    weight = np.ones_like(share)
+    if drawn is not None:  # beyond the ends of what was drawn, only the absence of a mask is known
+        weight = (resample(drawn.astype(np.float32), part) > 0.99).astype(np.float32)
+    if rng.random() < 0.5:
+        image, share, weight = image[::-1], share[::-1], weight[::-1]
+    return Sample(*(np.pad(a, pad).astype(np.float16) for a in (image, share, weight)))

@@ -1,0 +1,288 @@
+"""Training of the compact model on synthetic anatomy, label maps and real images.
+
+A run is a folder: `config.yaml`, `checkpoint.pt` (the newest one), TensorBoard logs, and at the end the model
+folder that `softcord segment --model` takes. Running it again resumes it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import yaml
+
+from softcord.errors import InputError, OutputError
+from softcord.train.calibrate import calibrate
+from softcord.train.config import ScheduleConfig, SynthConfig, read_config, to_dict
+from softcord.train.export import export_model
+from softcord.train.network import CompactUNet
+from softcord.train.pool import SamplePool, Task
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+LOG_EVERY = 50  # steps
+OnStep: TypeAlias = Callable[[int, int, float], None]
+
+
+def train_synth(
+    config_path: Path,
+    out: Path,
+    *,
+    data: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    on_step: OnStep | None = None,
+) -> Path:
+    """Train a configuration, or go on with it, and export the model.
+
+    Parameters
+    ----------
+    config_path : Path
+        YAML, see `softcord.train.config.SynthConfig`.
+    out : Path
+        Folder of the run; made if it is missing. A checkpoint of the same configuration in it is resumed.
+    data : Path, optional
+        Folder below which the configuration's label maps and images lie.
+    device : {"auto", "cpu", "cuda"}
+    threads : int, optional
+        Threads of torch on the CPU.
+    on_step : callable, optional
+        Called with step, steps and the running loss, now and then.
+
+    Returns
+    -------
+    model : Path
+        The folder of the exported model.
+
+    Raises
+    ------
+    InputError
+        The configuration or the data it names cannot be read, or `out` holds a run of another configuration.
+    """
+    config = read_config(config_path)
+    _open_run(config, out)
+    chosen = _device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    network = train_network(Task(config, data), out, device=chosen, on_step=on_step)
+    return export_model(config, network, out / "model", calibration=calibrate(config, network, data))
+
+
+def _open_run(config: SynthConfig, out: Path) -> None:
+    """Make the run's folder, or check that it belongs to this configuration."""
+    stored = out / "config.yaml"
+    wanted = to_dict(config)
+    if stored.exists():
+        found = to_dict(read_config(stored))
+        different = [
+            key for key in wanted if found[key] != wanted[key] and key not in ("workers", "checkpoint_every")
+        ]
+        if different:
+            raise InputError(
+                f"{out}: holds a run with other values of {', '.join(different)}. Choose another folder."
+            )
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stored.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}). Choose another folder.") from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device cuda was asked for and torch finds none. Use --device cpu, or install torch for CUDA."
+        )
+    chosen = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    log.info("device %s", chosen)
+    return torch.device(chosen)
+
+
+def load_average(out: Path, config: SynthConfig) -> CompactUNet:
+    """The averaged weights of a run's newest checkpoint, as a network in evaluation mode."""
+    network = _network(config)
+    network.load_state_dict(torch.load(out / CHECKPOINT, weights_only=True, map_location="cpu")["average"])
+    network.eval()
+    return network
+
+
+def _network(config: SynthConfig) -> CompactUNet:
+    return CompactUNet(config.network.channels, config.network.fold)
+
+
+def train_network(
+    task: Task, out: Path, *, device: torch.device, on_step: OnStep | None = None
+) -> CompactUNet:
+    """Train from the newest checkpoint in `out`, or from the start.
+
+    Returns
+    -------
+    network : CompactUNet
+        With the averaged weights, on the CPU.
+    """
+    config, schedule = task.config, task.config.schedule
+    torch.manual_seed(config.seed)
+    network = _network(config).to(device, memory_format=torch.channels_last_3d)
+    if any(size % m for size, m in zip(config.grid.patch, network.multiple, strict=True)):
+        raise InputError(f"grid.patch must be a multiple of {network.multiple}, got {config.grid.patch}.")
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+    path = out / CHECKPOINT
+    step = _restore(path, network, optimiser, scaler, average, device) if path.exists() else 0
+    if step >= schedule.steps:
+        return load_average(out, config)
+    log.info("%d samples are drawn", schedule.pool)
+    with (
+        SamplePool(task, workers=config.workers, step=step) as pool,
+        _writer(out / "tensorboard") as writer,
+    ):
+        running, since = float("nan"), time.perf_counter()
+        while step < schedule.steps:
+            rate = _learning_rate(schedule, step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            losses = _train_step(network, optimiser, scaler, pool.batch(step), schedule.dice, device)
+            _average_into(average, network, min(schedule.ema, (1 + step) / (10 + step)))
+            step += 1
+            loss = losses["loss"]
+            running = loss if np.isnan(running) else 0.98 * running + 0.02 * loss
+            if step % LOG_EVERY == 0:
+                for key, value in (*losses.items(), ("running loss", running), ("learning rate", rate)):
+                    writer.add_scalar(key, value, step)
+                if on_step is not None:
+                    on_step(step, schedule.steps, running)
+                seconds = (time.perf_counter() - since) / LOG_EVERY
+                log.info("%d/%d loss %.4f, %.2f s/step", step, schedule.steps, running, seconds)
+                since = time.perf_counter()
+            if step % config.checkpoint_every == 0 or step == schedule.steps:
+                _save(path, step, network, optimiser, scaler, average)
+    return load_average(out, config)
+
+
+def _learning_rate(schedule: ScheduleConfig, step: int) -> float:
+    if step < schedule.warm_up:
+        return schedule.learning_rate * (step + 1) / schedule.warm_up
+    done = (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up)
+    return schedule.learning_rate * float(0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+
+
+def losses_of(
+    logits: torch.Tensor, share: torch.Tensor, weight: torch.Tensor, dice_weight: float
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Cross-entropy with soft targets, and soft Dice over each sample that holds cord.
+
+    The minimum of the cross-entropy is at the share itself, so that sums stay unbiased; Dice keeps the many
+    empty voxels from ruling.
+
+    Parameters
+    ----------
+    logits, share, weight : (N, 1, I, J, K) tensor
+        Voxels of weight 0 do not count.
+    dice_weight : float
+
+    Returns
+    -------
+    loss : scalar tensor
+    parts : dict of float
+    """
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, share, weight=weight, reduction="sum"
+    )
+    entropy = entropy / weight.sum().clamp(min=1)
+    predicted = torch.sigmoid(logits) * weight
+    share = share * weight
+    axes = (1, 2, 3, 4)
+    together, both = (predicted * share).sum(axes), (predicted**2).sum(axes) + (share**2).sum(axes)
+    filled = share.sum(axes) > 10
+    dice = ((2 * together + 1) / (both + 1))[filled]
+    dice_loss = (1 - dice).mean() if dice.numel() else torch.zeros((), device=logits.device)
+    loss = 4 * entropy + dice_weight * dice_loss
+    return loss, {
+        "loss": float(loss.detach()),
+        "cross-entropy": float(entropy.detach()),
+        "soft Dice": 1 - float(dice_loss.detach()),
+    }
+
+
+def _train_step(
+    network: CompactUNet,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    batch: tuple[np.ndarray, np.ndarray, np.ndarray],
+    dice_weight: float,
+    device: torch.device,
+) -> dict[str, float]:
+    image, share, weight = (torch.from_numpy(a).to(device) for a in batch)
+    with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
+        logits = network(image.contiguous(memory_format=torch.channels_last_3d))
+    loss, parts = losses_of(logits.float(), share, weight, dice_weight)
+    optimiser.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimiser)
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    scaler.step(optimiser)
+    scaler.update()
+    return parts
+
+
+@torch.no_grad()
+def _average_into(average: dict[str, torch.Tensor], network: CompactUNet, decay: float) -> None:
+    for key, value in network.state_dict().items():
+        average[key].lerp_(value, 1 - decay)
+
+
+def _save(
+    path: Path,
+    step: int,
+    network: CompactUNet,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    average: dict[str, torch.Tensor],
+) -> None:
+    state = {
+        "step": step,
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "scaler": scaler.state_dict(),
+        "average": average,
+    }
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _restore(
+    path: Path,
+    network: CompactUNet,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    average: dict[str, torch.Tensor],
+    device: torch.device,
+) -> int:
+    state = torch.load(path, weights_only=True, map_location=device)
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    scaler.load_state_dict(state["scaler"])
+    average.update(state["average"])
+    log.info("%s: resumed at step %d", path, state["step"])
+    return int(state["step"])
+
+
+@contextmanager
+def _writer(folder: Path) -> Iterator[Any]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder))
+    try:
+        yield writer
+    finally:
+        writer.close()
