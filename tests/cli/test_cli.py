@@ -97,14 +97,35 @@ def test_a_name_that_the_terminal_cannot_show_is_no_bug(tmp_path):
     assert done.stderr.startswith(b"softcord: error: m\\xfcde.nii.gz")
 
 
-def test_a_reader_that_goes_away_is_no_bug():
+@pytest.fixture
+def deaf():
+    """A pipe that nobody reads."""
     read, write = os.pipe()
     os.close(read)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "softcord", "info"]
-    done = subprocess.run(command, check=False, env=environment, stdout=write, stderr=subprocess.PIPE)
+    yield write
     os.close(write)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["info"], 0), (["--help"], 0), (["models", "info", "x"], 5)]
+)
+def test_a_reader_that_goes_away_neither_hides_nor_changes_the_exit_code(arguments, code, deaf):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "softcord", *arguments]
+    done = subprocess.run(command, check=False, env=environment, stdout=deaf, stderr=subprocess.PIPE)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert b"BrokenPipe" not in done.stderr
+
+
+def test_images_are_segmented_although_nobody_reads_the_lines(deaf, tmp_path):
+    images = [save_cord(tmp_path / f"{name}.nii.gz") for name in "abc"]
+    code = "import sys, pytest, fakes; fakes.install_fake_network(pytest.MonkeyPatch()); import softcord.cli"
+    command = [sys.executable, "-c", f"{code}; softcord.cli.entry()", "segment", *map(str, images)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, check=False, env=environment, stdout=deaf, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
+    assert len(list(tmp_path.glob("*_softseg.nii.gz"))) == 3
 
 
 # ---- what is said

@@ -8,6 +8,7 @@ import pytest
 
 from fakes import BRIGHT, cord_data, save_cord, save_cordless, save_nifti
 from softcord.cli import main
+from softcord.qc import entry_path
 
 MAP = "sub-01_space-orig_label-SC_desc-T2w_probseg"
 
@@ -374,3 +375,12 @@ def test_resume_adds_a_missing_entry_and_keeps_one_that_is_there(fake, image, tm
 def test_an_image_without_cord_has_an_entry(fake, tmp_path):
     assert segment(save_cordless(tmp_path / "t2.nii.gz"), "--qc", tmp_path / "qc") == 4
     assert "no_cord" in (tmp_path / "qc" / "index.html").read_text()
+
+
+def test_an_entry_that_cannot_be_written_fails_its_image_and_not_the_others(fake, tmp_path, capsys):
+    images = [save_cord(tmp_path / f"sub-0{n}_T2w.nii.gz") for n in (1, 2)]
+    entry_of_first = entry_path(tmp_path / "qc", images[0])
+    entry_of_first.mkdir(parents=True)
+    assert segment(*images, "--qc", tmp_path / "qc") == 7
+    assert f"1 of 2 images failed (exit code of each): {images[0]} (6)" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("*probseg.nii.gz"))) == 2

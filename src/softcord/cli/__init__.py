@@ -5,14 +5,13 @@ runs.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from softcord import __version__
 from softcord.cli import demo, info, models, sct_deepseg, segment, train
-from softcord.cli.console import INTERRUPTED, complain, logging_to_stderr
+from softcord.cli.console import INTERRUPTED, complain, logging_to_stderr, silence
 from softcord.errors import SoftcordError
 
 DESCRIPTION = "Soft segmentation of the spinal cord on MRI of any contrast. Research use only."
@@ -90,10 +89,9 @@ def entry() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    code = main()
     try:
-        code = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has gone, as `head` does; nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except BrokenPipeError:
+        silence(sys.stdout)
     sys.exit(code)

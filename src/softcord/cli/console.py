@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr. Lines are written past a progre
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 import warnings
@@ -44,7 +45,17 @@ def complain(message: str) -> None:
 
 def _write(line: str, stream: TextIO) -> None:
     Bar.hide_current()
-    print(line, file=stream, flush=True)
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Let a stream lead nowhere, as its reader has gone (as `head` does); the work goes on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class _Handler(logging.Handler):
@@ -108,6 +119,9 @@ def report(result: "FileResult", *, quiet: bool, place: Path | None = None) -> N
         return
     if not quiet:
         say(summarise(result, place or result.outputs.soft))
+    if result.seconds:
+        steps = ", ".join(f"{step} {spent:.2f} s" for step, spent in result.seconds.items())
+        _LOG.info("%s: %s", result.input.name, steps)
     for flag in result.flags:
         _LOG.info("%s: %s: %s", result.input.name, flag.code, flag.reason)
     if not result.cord_found:

@@ -37,6 +37,10 @@ def write_index(folder: Path) -> Path:
 
 def _record_of(path: Path) -> Record | None:
     """Record at the head of an entry; what is behind it is only read if the record is very long."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
-        return read_record(head) or read_record(head + file.read().decode("utf-8", errors="replace"))
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            record = read_record(head.decode("utf-8", errors="replace"))
+            return record or read_record((head + file.read()).decode("utf-8", errors="replace"))
+    except OSError:
+        return None

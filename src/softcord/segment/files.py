@@ -173,6 +173,7 @@ def segment_files(
         if result is None:
             if isinstance(model, str | Path):
                 model = models.load(model, device=device, threads=threads)
+                _LOG.info("model %s %s runs on %s", model.info.name, model.info.version, model.device)
             result, segmentation = _segment_file(path, place, options, model, threads=threads)
         results.append(result)
         if on_result:

@@ -1,6 +1,5 @@
 """Segment one image in memory."""
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,8 +23,6 @@ from softcord.nifti import (
     read_volumes,
 )
 from softcord.orientation import Canonical, restore, to_canonical
-
-_LOG = logging.getLogger(__name__)
 
 Volumes: TypeAlias = int | Literal["mean", "each"]
 """Which volumes of a 4-D image: their mean, each on its own, or one by index."""
@@ -230,9 +227,6 @@ def _segment_volume(volume: _Volume, model: Model, *, uncertainty: bool) -> _Par
     flags = (*volume.flags, *check_segmentation(prediction.soft, zooms, image=volume.data))
     areas_mm2 = softseg.slice_areas(prediction.soft, zooms)
     seconds = {"read": volume.read_s, **prediction.seconds, "judge": time.perf_counter() - start}
-    _LOG.info(
-        "volume %s: %s", volume.name, ", ".join(f"{step} {spent:.2f} s" for step, spent in seconds.items())
-    )
     return _Part(
         name=volume.name,
         soft=restore(prediction.soft, canonical.ornt),

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from softcord.bids import Outputs, image_stem, parse_name
-from softcord.errors import OutputError
+from softcord.errors import OutputError, SoftcordError
 from softcord.models import Model
 from softcord.nifti import load_image
 from softcord.qc import add_entry, entry_path
@@ -39,23 +40,25 @@ def segment_and_review(
     Returns
     -------
     list of FileResult
-        One per input, in order.
+        One per input, in order; `error` says why there is no result, or no entry.
 
     Raises
     ------
     OutputError
         Before anything is computed, if the folder of the page cannot be made.
     """
+    reviewed: list[FileResult] = []
 
     def review(result: FileResult, segmentation: Segmentation | None) -> None:
         if qc is not None and result.error is None:
-            _review(result, segmentation, Path(qc), subject)
+            result = _review(result, segmentation, Path(qc), subject)
+        reviewed.append(result)
         if on_result:
             on_result(result, segmentation)
 
     if qc is not None:
         _make_folder(Path(qc))
-    return segment_files(
+    segment_files(
         inputs,
         options,
         model=model,
@@ -65,20 +68,27 @@ def segment_and_review(
         progress=progress,
         on_result=review,
     )
+    return reviewed
 
 
-def _review(result: FileResult, segmentation: Segmentation | None, folder: Path, subject: str | None) -> None:
+def _review(
+    result: FileResult, segmentation: Segmentation | None, folder: Path, subject: str | None
+) -> FileResult:
     """Add the entry of one result; one that was skipped keeps the entry that it has."""
     if segmentation is None and entry_path(folder, result.input).exists():
-        return
-    add_entry(
-        load_image(result.input),
-        segmentation.soft if segmentation else load_image(result.outputs.soft),
-        folder,
-        subject=_subject_of(result.input) if subject is None else subject,
-        source=result.input,
-        flags=result.flags,
-    )
+        return result
+    try:
+        add_entry(
+            load_image(result.input),
+            segmentation.soft if segmentation else load_image(result.outputs.soft),
+            folder,
+            subject=_subject_of(result.input) if subject is None else subject,
+            source=result.input,
+            flags=result.flags,
+        )
+    except SoftcordError as error:
+        return replace(result, error=error)
+    return result
 
 
 def _subject_of(path: Path) -> str:
