@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 
+from softcord.errors import SoftcordError
 from softcord.train.config import ScheduleConfig, SynthConfig
 from softcord.train.samples import Sample, draw_sample
 from softcord.train.sources import Sources, load_sources
@@ -27,17 +28,24 @@ class Task:
 
 
 class _Worker:
-    """The state of a worker process: its sources, read once."""
+    """The state of a worker process: its sources, read once, or why they could not be read."""
 
     task: Task
     sources: Sources
+    error: SoftcordError | None = None
 
 
 def _start(task: Task) -> None:
-    _Worker.task, _Worker.sources = task, load_sources(task.config, task.data)
+    """Read the sources; an error raised here would only be known as a broken pool, so it is kept."""
+    try:
+        _Worker.task, _Worker.sources = task, load_sources(task.config, task.data)
+    except SoftcordError as error:
+        _Worker.error = error
 
 
 def _draw(number: int) -> Sample:
+    if _Worker.error is not None:
+        raise _Worker.error
     return draw_numbered(_Worker.task, _Worker.sources, number)
 
 
@@ -47,13 +55,22 @@ def draw_numbered(task: Task, sources: Sources, number: int) -> Sample:
     return draw_sample(rng, sources, task.config.mix, task.config.grid)
 
 
+def renewals_before(step: int, schedule: ScheduleConfig) -> int:
+    """How many samples have been replaced when `step` begins; it replaces another one if it is due itself."""
+    return max(0, step - 1) // schedule.renew_every
+
+
+def slot_of(number: int, pool: int) -> int:
+    """Where in a pool of that size a sample lies: renewal starts at the second slot and goes round."""
+    return number if number < pool else (number + 1) % pool
+
+
 def numbers_at(step: int, schedule: ScheduleConfig) -> list[int]:
-    """Which samples the pool holds before `step`, by slot."""
-    renewed = step // schedule.renew_every
-    return [
-        slot if renewed <= slot else slot + schedule.pool * (1 + (renewed - 1 - slot) // schedule.pool)
-        for slot in range(schedule.pool)
-    ]
+    """Which samples the pool holds when `step` begins, by slot."""
+    held = list(range(schedule.pool))
+    for number in range(schedule.pool, schedule.pool + renewals_before(step, schedule)):
+        held[slot_of(number, schedule.pool)] = number
+    return held
 
 
 @final
@@ -79,14 +96,19 @@ class SamplePool:
         else:
             self._sources = load_sources(task.config, task.data)
         self._waiting: deque[Future[Sample]] = deque()
-        self._next = self._schedule.pool + step // self._schedule.renew_every
+        self._next = self._schedule.pool + renewals_before(step, self._schedule)
         self._submitted = self._next
         self._ahead = 4 * max(1, workers)
-        numbers = numbers_at(step, self._schedule)
+        try:
+            self.samples = self._fill(numbers_at(step, self._schedule))
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _fill(self, numbers: list[int]) -> list[Sample]:
         if self._executor is not None:
-            self.samples = list(self._executor.map(_draw, numbers, chunksize=4))
-        else:
-            self.samples = [draw_numbered(task, self._sources, number) for number in numbers]
+            return list(self._executor.map(_draw, numbers, chunksize=4))
+        return [draw_numbered(self._task, self._sources, number) for number in numbers]
 
     def __enter__(self) -> "SamplePool":
         return self
@@ -102,7 +124,8 @@ class SamplePool:
         Grey levels are stretched a little, so that a sample that is drawn again is not the same.
         """
         if step and step % self._schedule.renew_every == 0:
-            self.samples[(self._next - self._schedule.pool) % self._schedule.pool] = self._fresh()
+            slot = slot_of(self._next, self._schedule.pool)
+            self.samples[slot] = self._fresh()
         rng = np.random.default_rng([self._task.config.seed, 2**31, step])
         chosen = [
             self.samples[n] for n in rng.choice(self._schedule.pool, self._schedule.batch, replace=False)
