@@ -137,3 +137,16 @@ def test_the_calibration_of_a_network_moves_its_shares():
     image = np.full((16, 16, 8), 0.5, np.float32)
     network = Network(BrightIsCord(), (16, 16, 8), 0.75, 1.5, 2.0, scale=2.0, shift=1.0)
     np.testing.assert_allclose(network.shares(image), 1 / (1 + np.exp(-1.0)), rtol=1e-5)
+
+
+def test_air_beside_the_body_is_not_searched_and_changes_nothing():
+    zooms = (1.0, 1.0, 1.0)
+    body = tube((120, 120, 100), zooms, lambda z: (60 + 0 * z, 60 + 0 * z))
+    body = np.maximum(body, np.float32(0.2))
+    padded = np.pad(body, ((80, 60), (70, 90), (0, 0)))
+    network, engine = make_network()
+    alone = predict(body, zooms, network).soft
+    spent = engine.samples
+    with_air = predict(padded, zooms, network).soft
+    np.testing.assert_allclose(with_air[80:-60, 70:-90], alone, atol=0.02)
+    assert engine.samples - spent < 2 * spent
