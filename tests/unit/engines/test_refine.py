@@ -141,8 +141,9 @@ def test_the_calibration_of_a_network_moves_its_shares():
 
 def test_air_beside_the_body_is_not_searched_and_changes_nothing():
     zooms = (1.0, 1.0, 1.0)
-    body = tube((120, 120, 100), zooms, lambda z: (60 + 0 * z, 60 + 0 * z))
-    body = np.maximum(body, np.float32(0.2))
+    body = tube((120, 120, 100), zooms, lambda z: (60 + 0 * z, 60 + 0 * z), radius=14.0)
+    grain = np.random.default_rng(0).random(body.shape, dtype=np.float32)
+    body = np.maximum(body, 0.2 * grain)
     padded = np.pad(body, ((80, 60), (70, 90), (0, 0)))
     network, engine = make_network()
     alone = predict(body, zooms, network).soft
