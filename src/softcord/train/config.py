@@ -1,13 +1,14 @@
-"""The training configuration: one YAML file, checked when it is read, stored with the weights."""
+"""The training configuration: what a training depends on. Values are checked when one is made."""
 
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from math import inf
 
-import yaml
+from softcord.phantoms.tissues import Tissue
 
-from softcord.errors import InputError
+
+def _check(name: str, value: object, rule: str, *, holds: bool) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,17 @@ class NetworkConfig:
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     fold: tuple[int, int, int] = (2, 2, 1)
+
+    def __post_init__(self) -> None:
+        fewest = min(self.channels, default=0)
+        _check("channels", self.channels, "at least one number, each 1 or more", holds=fewest >= 1)
+        _check("fold", self.fold, "1 or more along each axis", holds=min(self.fold) >= 1)
+
+    @property
+    def multiple(self) -> tuple[int, int, int]:
+        """What the shape of an input must be a multiple of, along each axis."""
+        i, j, k = (f * 2 ** (len(self.channels) - 1) for f in self.fold)
+        return i, j, k
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,11 @@ class GridConfig:
     coarse: float = 2.0
     patch: tuple[int, int, int] = (64, 64, 32)
 
+    def __post_init__(self) -> None:
+        for name in ("in_plane", "along", "coarse"):
+            _check(name, getattr(self, name), "a number above 0", holds=0 < getattr(self, name) < inf)
+        _check("patch", self.patch, "1 or more along each axis", holds=min(self.patch) >= 1)
+
 
 @dataclass(frozen=True)
 class MixConfig:
@@ -57,6 +74,12 @@ class MixConfig:
     images: float = 0.45
     near_cord: float = 0.8
     coarse: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("phantoms", "maps", "images"):
+            _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
+        for name in ("near_cord", "coarse"):
+            _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,15 @@ class ScheduleConfig:
     dice: float = 1.0
     calibration: int = 300
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "pool", "renew_every"):
+            _check(name, getattr(self, name), "1 or more", holds=getattr(self, name) >= 1)
+        for name in ("weight_decay", "warm_up", "dice", "calibration"):
+            _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
+        _check("learning_rate", self.learning_rate, "a number above 0", holds=0 < self.learning_rate < inf)
+        _check("ema", self.ema, "from 0 to below 1", holds=0 <= self.ema < 1)
+        _check("pool", self.pool, f"at least batch ({self.batch})", holds=self.pool >= self.batch)
+
 
 @dataclass(frozen=True)
 class MapSource:
@@ -115,6 +147,12 @@ class MapSource:
     tissues: dict[str, list[int]] = field(default_factory=dict)
     fill_zero: bool = False
     cord_suffix: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.tissues:
+            _check(
+                "tissues", name, f"among {', '.join(Tissue.__members__)}", holds=name in Tissue.__members__
+            )
 
 
 @dataclass(frozen=True)
@@ -154,84 +192,12 @@ class SynthConfig:
     workers: int = 1
     checkpoint_every: int = 500
 
-
-def read_config(path: Path) -> SynthConfig:
-    """Read and check a configuration.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, is not YAML, or holds a key or a value that is not known; the message names
-        the key.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Give the path of a training configuration."
-        ) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    return from_dict(content, str(path))
-
-
-def to_dict(config: SynthConfig) -> dict[str, Any]:
-    """Plain values, as YAML and JSON hold them."""
-    plain: dict[str, Any] = _plain(asdict(config))
-    return plain
-
-
-def from_dict(content: object, source: str = "configuration") -> SynthConfig:
-    """The inverse of `to_dict`; `source` is named in errors."""
-    config: SynthConfig = _build(SynthConfig, content, source, "")
-    return config
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _build(kind: Any, content: object, source: str, where: str) -> Any:
-    """Make a dataclass of plain values, with every key and type checked."""
-    if not isinstance(content, dict):
-        raise InputError(f"{source}: {where or 'the file'} must be a mapping, got {type(content).__name__}.")
-    known = {f.name: f for f in fields(kind)}
-    unknown = [key for key in content if key not in known]
-    if unknown:
-        raise InputError(f"{source}: unknown key {where}{unknown[0]}; known are {', '.join(known)}.")
-    hints = get_type_hints(kind)
-    values = {name: _value(hints[name], value, source, f"{where}{name}") for name, value in content.items()}
-    missing = [
-        n
-        for n, f in known.items()
-        if n not in values and f.default is MISSING and f.default_factory is MISSING
-    ]
-    if missing:
-        raise InputError(f"{source}: key {where}{missing[0]} is missing.")
-    return kind(**values)
-
-
-def _value(hint: Any, value: object, source: str, where: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, source, f"{where}.")
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return None if value is None else _value(inner[0], value, source, where)
-    if origin is dict and isinstance(value, dict):
-        return {str(key): _value(inner[1], item, source, f"{where}.{key}") for key, item in value.items()}
-    if origin in (list, tuple) and isinstance(value, list):
-        kinds = inner if origin is tuple and inner[-1] is not Ellipsis else [inner[0]] * len(value)
-        if len(kinds) == len(value):
-            return origin(
-                _value(k, v, source, f"{where}[{n}]")
-                for n, (k, v) in enumerate(zip(kinds, value, strict=True))
-            )
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise InputError(f"{source}: {where} must be {getattr(hint, '__name__', hint)}, got {value!r}.")
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("workers", 0), ("checkpoint_every", 1)):
+            _check(name, getattr(self, name), f"{least} or more", holds=getattr(self, name) >= least)
+        multiple = self.network.multiple
+        fits = not any(size % m for size, m in zip(self.grid.patch, multiple, strict=True))
+        _check("grid.patch", self.grid.patch, f"a multiple of {multiple} for this network", holds=fits)
+        mix, kinds = self.mix, "above 0 for phantoms, or for maps or images where some are named"
+        usable = mix.phantoms + mix.maps * bool(self.maps) + mix.images * bool(self.images)
+        _check("mix", (mix.phantoms, mix.maps, mix.images), kinds, holds=usable > 0)

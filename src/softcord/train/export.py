@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from softcord.models.folder import FORMAT, file_sha256
-from softcord.train.config import SynthConfig, to_dict
+from softcord.train.config import SynthConfig
 from softcord.train.network import CompactUNet
+from softcord.train.reading import to_dict
 
 OPSET = 18
 IR_VERSION = 9

@@ -17,10 +17,11 @@ import yaml
 
 from softcord.errors import InputError, OutputError
 from softcord.train.calibrate import calibrate
-from softcord.train.config import ScheduleConfig, SynthConfig, read_config, to_dict
+from softcord.train.config import ScheduleConfig, SynthConfig
 from softcord.train.export import export_model
 from softcord.train.network import CompactUNet
 from softcord.train.pool import SamplePool, Task
+from softcord.train.reading import read_config, to_dict
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """A configuration that is trained in seconds, and a folder of data for it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -7,9 +8,6 @@ import numpy as np
 import pytest
 
 from softcord.phantoms import AnatomyOptions, make_phantom
-
-pytest.importorskip("yaml", reason="needs PyYAML, which comes with softcord[synth]")
-
 from softcord.train.config import (
     GridConfig,
     ImageSource,
@@ -75,7 +73,5 @@ IMAGES = ImageSource("images.tsv")
 @pytest.fixture
 def mixed(tiny) -> SynthConfig:
     """Phantoms, label maps and images, all of which `data` holds."""
-    from dataclasses import replace
-
     mix = replace(tiny.mix, phantoms=0.3, maps=0.4, images=0.3)
     return replace(tiny, mix=mix, maps=[WHOLE, APART], images=[IMAGES])
