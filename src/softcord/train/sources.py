@@ -9,14 +9,17 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from softcord._typing import FloatArray, Zooms
-from softcord.errors import InputError
+from softcord.errors import GeometryError, InputError
 from softcord.nifti import load_image, read_volume
-from softcord.orientation import to_canonical
+from softcord.orientation import Canonical, to_canonical
 from softcord.phantoms.labelmaps import LabelMap
 from softcord.phantoms.tissues import Tissue
 from softcord.train.config import ImageSource, MapSource, SynthConfig
 
 log = logging.getLogger(__name__)
+
+COLUMNS = ("participant", "split", "image", "cord_mask")
+MOST_LABELS = int(np.iinfo(np.int16).max)
 
 
 @dataclass(frozen=True)
@@ -67,43 +70,72 @@ def load_sources(config: SynthConfig, data: Path | None) -> Sources:
     return Sources(tuple(maps), tuple(images))
 
 
-def _canonical(path: Path) -> tuple[np.ndarray, Zooms]:
+def _canonical(path: Path) -> Canonical:
     image = load_image(path)
-    canonical = to_canonical(np.asanyarray(image.dataobj), image.affine)
-    return np.ascontiguousarray(canonical.data), canonical.zooms
+    data, _ = read_volume(image)
+    return to_canonical(data, image.affine)
+
+
+def _check_same_grid(drawn: Canonical, path: Path, of: Canonical, of_path: Path) -> None:
+    """What is drawn on an image must lie on its grid to half a voxel at every corner."""
+    if drawn.data.shape != of.data.shape:
+        raise GeometryError(
+            f"{path}: must be on the grid of {of_path}, and has {drawn.data.shape} voxels instead of "
+            f"{of.data.shape}. Resample it."
+        )
+    corners = np.array([[*index, 1] for index in np.ndindex(2, 2, 2)]).T * [[n] for n in (*of.data.shape, 1)]
+    largest = np.abs((drawn.affine - of.affine) @ corners).max()
+    if largest > min(of.zooms) / 2:
+        raise GeometryError(
+            f"{path}: must be on the grid of {of_path}, and is up to {largest:.1f} mm away. Resample it."
+        )
 
 
 def _load_maps(source: MapSource, folder: Path) -> list[LabelMap]:
-    paths = sorted(folder.glob(source.files))
+    try:
+        paths = sorted(folder.glob(source.files))
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"Pattern {source.files!r} of label maps cannot be used: {error}.") from error
     if not paths:
         raise InputError(f"{folder / source.files}: no such label maps. Check the pattern and --data.")
     return [_load_map(source, path) for path in paths]
 
 
 def _load_map(source: MapSource, path: Path) -> LabelMap:
-    data, zooms = _canonical(path)
-    labels = np.rint(data).astype(np.int16)
-    if source.cord_suffix is not None:  # the cord lies in a file of its own
-        old, new = source.cord_suffix
-        cord, _ = _canonical(path.with_name(path.name.replace(old, new)))
-        labels[np.asarray(cord) > 0] = source.cord
+    canonical = _canonical(path)
+    values = np.rint(canonical.data)
+    if values.min() < 0 or values.max() > MOST_LABELS:
+        raise InputError(
+            f"{path}: labels must lie from 0 to {MOST_LABELS}, got {values.min():g} to {values.max():g}. "
+            "Give label maps, not images."
+        )
+    labels = np.ascontiguousarray(values.astype(np.int16))
+    if source.cord_suffix is not None:
+        cord_path = _cord_path(path, *source.cord_suffix)
+        cord = _canonical(cord_path)
+        _check_same_grid(cord, cord_path, canonical, path)
+        labels[np.greater(cord.data, 0)] = source.cord
     share = (labels == source.cord).astype(np.float32)
+    if not share.any():
+        log.warning("%s: no voxel has the cord's label %d", path, source.cord)
+    zooms = canonical.zooms
     share = gaussian_filter(share, [0.7 * min(zooms) / z for z in zooms])
     tissues = {label: Tissue[name] for name, values in source.tissues.items() for label in values}
     return LabelMap(labels, share, zooms, tissues, source.fill_zero)
 
 
+def _cord_path(path: Path, old: str, new: str) -> Path:
+    """The file of its own in which the cord of a label map lies."""
+    if old not in path.name:
+        raise InputError(f"{path}: the name must hold {old!r}, the first part of cord_suffix. Check it.")
+    return path.with_name(path.name.replace(old, new))
+
+
 def _load_images(source: ImageSource, folder: Path) -> list[RealImage]:
     table = folder / source.table
-    try:
-        rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
-    except OSError as error:
-        raise InputError(
-            f"{table}: cannot be read ({error.strerror}). Check the table's name and --data."
-        ) from error
     chosen = [
         row
-        for row in rows
+        for row in _read_table(table)
         if row["split"] == source.split and row["cord_mask"] and row["participant"] not in source.exclude
     ]
     if not chosen:
@@ -112,18 +144,26 @@ def _load_images(source: ImageSource, folder: Path) -> list[RealImage]:
     return [_load_image(root / row["image"], root / row["cord_mask"]) for row in chosen]
 
 
-def _load_image(path: Path, mask_path: Path) -> RealImage:
-    image = load_image(path)
-    data, _ = read_volume(image)
-    mask_image = load_image(mask_path)
-    mask, _ = read_volume(mask_image)
-    if mask.shape != data.shape:
+def _read_table(table: Path) -> list[dict[str, str]]:
+    try:
+        reader = csv.DictReader(table.read_text(encoding="utf-8").splitlines(), delimiter="\t")
+    except OSError as error:
         raise InputError(
-            f"{mask_path}: the mask must be on the grid of its image {path}: {mask.shape}, {data.shape}."
-        )
-    canonical = to_canonical(data, image.affine)
-    share = np.ascontiguousarray(to_canonical(mask, mask_image.affine).data)
-    share = np.clip(share, 0, 1).astype(np.float32)
-    return RealImage(
-        path.name, np.ascontiguousarray(canonical.data), share, np.any(share, axis=(0, 1)), canonical.zooms
-    )
+            f"{table}: cannot be read ({error.strerror}). Check the table's name and --data."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{table}: not text in UTF-8. Give a tab-separated table.") from error
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise InputError(f"{table}: column {missing[0]} is missing. Give a tab-separated table with it.")
+    return list(reader)
+
+
+def _load_image(path: Path, mask_path: Path) -> RealImage:
+    image, mask = _canonical(path), _canonical(mask_path)
+    _check_same_grid(mask, mask_path, image, path)
+    share = np.clip(np.ascontiguousarray(mask.data), 0, 1).astype(np.float32)
+    if share.max() <= 0.5:
+        raise InputError(f"{mask_path}: must hold voxels above 0.5, got {share.max():g} at most.")
+    data = np.ascontiguousarray(image.data)
+    return RealImage(path.name, data, share, np.any(share, axis=(0, 1)), image.zooms)
