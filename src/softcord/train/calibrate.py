@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from softcord._typing import FloatArray
 from softcord.train.config import SynthConfig
@@ -36,7 +37,8 @@ def calibrate(config: SynthConfig, network: CompactUNet, data: Path | None) -> t
     Parameters
     ----------
     config : SynthConfig
-        ``schedule.calibration`` samples are drawn; 0 leaves the logits as they are.
+        ``schedule.calibration`` samples are drawn; 0 leaves the logits as they are, and so does a
+        configuration of images alone.
     network : CompactUNet
     data : Path, optional
         As for `softcord.train.synth.train_synth`.
@@ -45,14 +47,18 @@ def calibrate(config: SynthConfig, network: CompactUNet, data: Path | None) -> t
     -------
     scale, shift : float
     """
-    if not config.schedule.calibration:
+    mix = config.mix
+    if not config.schedule.calibration or not mix.phantoms + mix.maps * bool(config.maps):
         return 1.0, 0.0
-    alone = replace(config, images=[], mix=replace(config.mix, images=0.0, coarse=0.0))
+    alone = replace(config, images=[], mix=replace(mix, images=0.0, coarse=0.0))
     task, sources = Task(alone, data), load_sources(alone, data)
     numbers = range(FIRST_NUMBER, FIRST_NUMBER + config.schedule.calibration)
     logits, shares = collect(network, (draw_numbered(task, sources, number) for number in numbers))
+    if not shares.any():
+        log.warning("not calibrated: no cord in %d samples", len(numbers))
+        return 1.0, 0.0
     scale, shift = fit(logits, shares)
-    before, after = (1 / (1 + np.exp(-x)) for x in (logits, scale * logits + shift))
+    before, after = expit(logits), expit(scale * logits + shift)
     log.info(
         "calibration: scale %.3f, shift %.3f; sum of shares %+.2f %% before, %+.2f %% after",
         scale,
@@ -94,7 +100,7 @@ def fit(logits: FloatArray, shares: FloatArray) -> tuple[float, float]:
 
     def cost(parameters: FloatArray) -> tuple[float, FloatArray]:
         z = parameters[0] * x + parameters[1]
-        error = 1 / (1 + np.exp(-z)) - y
+        error = expit(z) - y
         value = float(np.mean(np.logaddexp(0, z) - y * z))
         return value, np.array([np.mean(error * x), np.mean(error)])
 

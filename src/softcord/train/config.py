@@ -196,8 +196,10 @@ class SynthConfig:
         for name, least in (("seed", 0), ("workers", 0), ("checkpoint_every", 1)):
             _check(name, getattr(self, name), f"{least} or more", holds=getattr(self, name) >= least)
         multiple = self.network.multiple
-        fits = not any(size % m for size, m in zip(self.grid.patch, multiple, strict=True))
-        _check("grid.patch", self.grid.patch, f"a multiple of {multiple} for this network", holds=fits)
+        times = [size / m for size, m in zip(self.grid.patch, multiple, strict=True)]
+        fits = all(n == int(n) for n in times) and max(times) > 1  # one voxel cannot be normalised
+        rule = f"a multiple of {multiple} for this network, and larger along an axis"
+        _check("grid.patch", self.grid.patch, rule, holds=fits)
         mix, kinds = self.mix, "above 0 for phantoms, or for maps or images where some are named"
         usable = mix.phantoms + mix.maps * bool(self.maps) + mix.images * bool(self.images)
         _check("mix", (mix.phantoms, mix.maps, mix.images), kinds, holds=usable > 0)

@@ -13,6 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from softcord.errors import OutputError
 from softcord.models.folder import FORMAT, file_sha256
 from softcord.train.config import SynthConfig
 from softcord.train.network import CompactUNet
@@ -132,8 +133,12 @@ def export_model(
     Returns
     -------
     folder : Path
+
+    Raises
+    ------
+    OutputError
+        `folder` cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "network.onnx"
     _replace(path, to_onnx(network).SerializeToString())
     content = {
@@ -156,5 +161,9 @@ def export_model(
 
 def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import yaml
 
-from softcord.errors import InputError, OutputError
+from softcord.errors import InputError, OutputError, UsageError
 from softcord.train.calibrate import calibrate
 from softcord.train.config import ScheduleConfig, SynthConfig
 from softcord.train.export import export_model
@@ -64,6 +65,10 @@ def train_synth(
     ------
     InputError
         The configuration or the data it names cannot be read, or `out` holds a run of another configuration.
+    UsageError
+        The device cannot be had.
+    OutputError
+        `out` cannot be written.
     """
     config = read_config(config_path)
     _open_run(config, out)
@@ -90,14 +95,16 @@ def _open_run(config: SynthConfig, out: Path) -> None:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        stored.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+        temporary = stored.with_suffix(".tmp")
+        temporary.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+        temporary.replace(stored)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}). Choose another folder.") from error
 
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
+        raise UsageError(
             "device cuda was asked for and torch finds none. Use --device cpu, or install torch for CUDA."
         )
     chosen = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
@@ -108,7 +115,7 @@ def _device(name: str) -> torch.device:
 def load_average(out: Path, config: SynthConfig) -> CompactUNet:
     """The averaged weights of a run's newest checkpoint, as a network in evaluation mode."""
     network = _network(config)
-    network.load_state_dict(torch.load(out / CHECKPOINT, weights_only=True, map_location="cpu")["average"])
+    network.load_state_dict(_read_checkpoint(out / CHECKPOINT)["average"])
     network.eval()
     return network
 
@@ -130,15 +137,13 @@ def train_network(
     config, schedule = task.config, task.config.schedule
     torch.manual_seed(config.seed)
     network = _network(config).to(device, memory_format=torch.channels_last_3d)
-    if any(size % m for size, m in zip(config.grid.patch, network.multiple, strict=True)):
-        raise InputError(f"grid.patch must be a multiple of {network.multiple}, got {config.grid.patch}.")
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
     path = out / CHECKPOINT
-    step = _restore(path, network, optimiser, scaler, average, device) if path.exists() else 0
+    step = _restore(path, network, optimiser, scaler, average) if path.exists() else 0
     if step >= schedule.steps:
         return load_average(out, config)
     log.info("%d samples are drawn", schedule.pool)
@@ -257,8 +262,21 @@ def _save(
         "average": average,
     }
     temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    try:
+        torch.save(state, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error}). Free some space, and run again.") from error
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint on the CPU, wherever it was made."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise InputError(f"{path}: no checkpoint, or a damaged one. Remove it to start anew.") from error
+    return state
 
 
 def _restore(
@@ -267,13 +285,13 @@ def _restore(
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     average: dict[str, torch.Tensor],
-    device: torch.device,
 ) -> int:
-    state = torch.load(path, weights_only=True, map_location=device)
+    state = _read_checkpoint(path)
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     scaler.load_state_dict(state["scaler"])
-    average.update(state["average"])
+    for key, value in state["average"].items():
+        average[key].copy_(value)
     log.info("%s: resumed at step %d", path, state["step"])
     return int(state["step"])
 
