@@ -67,8 +67,8 @@ def test_the_graph_holds_the_weights_and_nothing_else_of_size():
     compact = network()
     stored = sum(int(np.prod(tensor.dims)) for tensor in to_onnx(compact).graph.initializer)
     weights = sum(values.numel() for values in compact.parameters())
-    folded = np.prod(compact.fold)
-    assert stored == weights + folded * folded + 5  # the fold's kernel, and the scale of a doubled grid
+    folded, doubled = np.prod(compact.fold), 8 * sum(compact.channels[1:])
+    assert stored == weights + folded**2 + doubled  # and the kernels that fold voxels and double grids
 
 
 def test_the_same_weights_give_the_same_bytes():
