@@ -28,10 +28,22 @@ def identity_grid(shape: tuple[int, ...], zooms=(1.0, 1.0, 1.0)) -> Grid:
 # ---- one axis
 
 
-def test_the_identity_returns_the_very_same_array():
+def test_the_identity_copies_no_voxel():
     data = noise(4, 5, 6)
     assert resample_axis(data, Axis(5, 5, 0.0, 1.0), 1) is data
-    assert resample(data, identity_grid(data.shape)) is data
+    same = resample(data, identity_grid(data.shape))
+    assert np.shares_memory(same, data)
+    np.testing.assert_array_equal(same, data)
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("flip", [(1, 1, 1), (-1, 1, -1)])
+def test_the_order_of_voxels_in_memory_does_not_matter(turn, flip):
+    data = noise(14, 15, 16)
+    grid = working_grid(data.shape, (0.4, 1.0, 5.0), in_plane=0.75, along=1.5)
+    stored = np.ascontiguousarray(data[:: flip[0], :: flip[1], :: flip[2]].transpose(turn))
+    seen = stored.transpose(np.argsort(turn))[:: flip[0], :: flip[1], :: flip[2]]
+    np.testing.assert_allclose(resample(seen, grid), resample(data, grid), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2])
