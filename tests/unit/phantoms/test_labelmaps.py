@@ -42,6 +42,16 @@ def test_a_scan_holds_the_volume_of_the_cord_times_what_the_warp_makes_of_it(kin
             assert seen == pytest.approx((inside * volume * parts[2]).sum(), rel=0.02)
 
 
+def test_the_share_is_interpolated_between_the_voxels_of_the_map():
+    ramp = np.broadcast_to(np.linspace(0, 1, N, dtype=np.float32)[:, None, None], (N, N, N)).copy()
+    label_map = LabelMap(np.ones((N, N, N), dtype=np.int16), ramp, (1.0, 1.0, 1.0))
+    geometry = ScanGeometry((16, 16, 16), (0.4, 0.4, 0.4), (1, 1, 1))
+    for seed in range(3):
+        share = scan_label_map(np.random.default_rng(seed), label_map, geometry, CENTRE).share
+        where = _warped_positions(np.random.default_rng(seed), label_map, geometry, CENTRE)
+        np.testing.assert_allclose(share, where[0] / (N - 1), atol=1e-4)
+
+
 def test_the_zooms_of_the_map_are_taken_into_account():
     geometry = ScanGeometry((44, 44, 44), (1.0, 1.0, 1.0), (1, 1, 1))
     volumes = {}
