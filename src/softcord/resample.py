@@ -142,7 +142,8 @@ def resample(data: FloatArray, grid: Grid, *, average: bool = True) -> FloatArra
     data, axes = data.transpose(memory), [grid.axes[dim] for dim in memory]
     for dim in sorted(range(3), key=lambda dim: axes[dim].n / axes[dim].n_in):
         data = resample_axis(data, axes[dim], dim, average=average)
-    return data.transpose(np.argsort(memory))
+    resampled: FloatArray = data.transpose(np.argsort(memory))
+    return resampled
 
 
 def crop_grid(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
