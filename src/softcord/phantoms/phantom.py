@@ -101,6 +101,7 @@ def make_phantom(seed: int = 0, options: PhantomOptions | None = None, **changes
     >>> bool(abs(phantom.share.sum() / phantom.areas_mm2.sum() - 1) < 0.02)
     True
     """
+    # each field has its own type, which **changes cannot say
     options = replace(options or PhantomOptions(), **changes)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
     anatomy = draw_anatomy(rng, options.anatomy)
