@@ -27,7 +27,7 @@ def trained(monkeypatch):
 def test_arguments_reach_the_trainer(trained, capsys):
     arguments = "--config run.yaml --out runs/1 --data maps --device cpu --threads 2".split()
     assert main(["train", "synth", *arguments]) == 0
-    options = {"data": Path("maps"), "device": "cpu", "threads": 2}
+    options = {"data": Path("maps"), "before": None, "device": "cpu", "threads": 2}
     assert trained == [(Path("run.yaml"), Path("runs/1"), options)]
     assert capsys.readouterr().out.splitlines() == [
         "step 50 of 100, loss 0.2500",

@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument(
         "--data", metavar="DIR", help="folder below which the label maps and images of CONFIG lie"
     )
+    synth.add_argument(
+        "--from",
+        dest="before",
+        metavar="RUN",
+        help="folder of another run, whose weights are the start of this one (default: random weights)",
+    )
     synth.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     synth.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: one per core)")
     add_verbosity(synth)
@@ -49,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         Path(args.config),
         Path(args.out),
         data=Path(args.data) if args.data else None,
+        before=Path(args.before) if args.before else None,
         device=args.device,
         threads=args.threads,
         on_step=on_step,

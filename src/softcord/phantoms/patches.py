@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from softcord._typing import FloatArray, Zooms
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
@@ -103,6 +104,55 @@ def draw_scan(
     image = thin_out(fine, geometry.parts)
     image = bend_grey_scale(rng, degrade(rng, image, geometry.zooms))
     return Scan(image, thin_out(share, geometry.parts), geometry.zooms)
+
+
+def draw_nothing(rng: np.random.Generator, geometry: ScanGeometry) -> Scan:
+    """Scan what is no body: noise of several kinds and grains, ramps, and bare balls and boxes.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    geometry : ScanGeometry
+
+    Returns
+    -------
+    scan : Scan
+        Without cord.
+    """
+    image = np.zeros(geometry.shape, dtype=np.float32)
+    x, y, z = (
+        (np.arange(n, dtype=np.float32) - (n - 1) / 2) * size
+        for n, size in zip(geometry.shape, geometry.zooms, strict=True)
+    )
+    points = x[:, None, None], y[None, :, None], z[None, None, :]
+    if rng.random() < 0.3:
+        for slope, place in zip(rng.normal(0, 0.01, 3), points, strict=True):
+            image += np.float32(slope) * place
+    for _ in range(rng.integers(0, 4)):
+        middle, radii = rng.uniform(-40, 40, 3), rng.uniform(5, 60, 3)
+        if rng.random() < 0.5:
+            radii[:] = radii[0]
+        u, v, w = (np.abs(p - m) / r for p, m, r in zip(points, middle, radii, strict=True))
+        size = np.sqrt(u**2 + v**2 + w**2) if rng.random() < 0.6 else np.maximum(np.maximum(u, v), w)
+        image = np.where(size < 1, np.float32(rng.uniform(0, 1)), image)
+    image = image + _empty_noise(rng, geometry) * np.float32(10 ** rng.uniform(-2, 0.5))
+    image = bend_grey_scale(rng, image - image.min()).astype(np.float32)
+    return Scan(image, np.zeros_like(image), geometry.zooms)
+
+
+def _empty_noise(rng: np.random.Generator, geometry: ScanGeometry) -> FloatArray:
+    """Noise of one of four distributions, with a grain of up to 4 mm and a standard deviation near 1."""
+    kind = int(rng.integers(4))
+    noise = (
+        rng.standard_normal(geometry.shape),
+        rng.uniform(0, 3, geometry.shape),
+        rng.rayleigh(1.5, geometry.shape),
+        rng.exponential(1.0, geometry.shape),
+    )[kind].astype(np.float32)
+    if rng.random() < 0.6:
+        noise = gaussian_filter(noise, rng.uniform(0.3, 4.0) / np.asarray(geometry.zooms))
+        noise /= np.float32(max(float(noise.std()), 1e-6))
+    return noise
 
 
 def _place(rng: np.random.Generator, geometry: ScanGeometry) -> list[FloatArray]:

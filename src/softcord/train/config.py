@@ -61,8 +61,9 @@ class MixConfig:
 
     Attributes
     ----------
-    phantoms, maps, images : float
-        Shares of the three kinds; they are scaled to a sum of 1.
+    phantoms, maps, images, nothing : float
+        Shares of the kinds; they are scaled to a sum of 1. "nothing" is noise, ramps and bare objects, as of
+        an empty coil or a test object.
     near_cord : float
         How often a label map or an image is looked at near its cord.
     coarse : float
@@ -72,11 +73,12 @@ class MixConfig:
     phantoms: float = 0.35
     maps: float = 0.2
     images: float = 0.45
+    nothing: float = 0.0
     near_cord: float = 0.8
     coarse: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("phantoms", "maps", "images"):
+        for name in ("phantoms", "maps", "images", "nothing"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
         for name in ("near_cord", "coarse"):
             _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)

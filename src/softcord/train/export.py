@@ -109,7 +109,12 @@ def _sequential(module: nn.Module) -> nn.Sequential:
 
 
 def export_model(
-    config: SynthConfig, network: CompactUNet, folder: Path, *, calibration: tuple[float, float] = (1.0, 0.0)
+    config: SynthConfig,
+    network: CompactUNet,
+    folder: Path,
+    *,
+    calibration: tuple[float, float] = (1.0, 0.0),
+    earlier: SynthConfig | None = None,
 ) -> Path:
     """Write the model folder: `network.onnx`, then `model.json`.
 
@@ -122,6 +127,8 @@ def export_model(
         Made if it is missing.
     calibration : (2,) tuple of float
         Scale and shift of the logits.
+    earlier : SynthConfig, optional
+        Of the run that this one started from; stored too.
 
     Returns
     -------
@@ -147,6 +154,7 @@ def export_model(
         "coarse": config.grid.coarse,
         "calibration": {"scale": calibration[0], "shift": calibration[1]},
         "training": to_dict(config),
+        "training_before": None if earlier is None else to_dict(earlier),
     }
     _replace(folder / "model.json", (json.dumps(content, indent=1) + "\n").encode())
     return folder

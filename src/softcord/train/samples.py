@@ -9,7 +9,7 @@ from softcord._typing import BoolArray, FloatArray
 from softcord.engines.intensity import grey_range, scale_grey
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
 from softcord.phantoms.labelmaps import draw_centre, scan_label_map
-from softcord.phantoms.patches import Scan, draw_geometry, draw_scan, rotation
+from softcord.phantoms.patches import Scan, draw_geometry, draw_nothing, draw_scan, rotation
 from softcord.resample import crop_grid, resample, working_grid
 from softcord.train.config import GridConfig, MixConfig
 from softcord.train.recolour import recolour
@@ -42,8 +42,8 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
     """
     if rng.random() < mix.coarse:
         grid = replace(grid, in_plane=grid.in_plane * grid.coarse, along=grid.along * grid.coarse)
-    weights = np.array([mix.phantoms, mix.maps * bool(sources.maps), mix.images * bool(sources.images)])
-    kind = rng.choice(3, p=weights / weights.sum())
+    shares = [mix.phantoms, mix.maps * bool(sources.maps), mix.images * bool(sources.images), mix.nothing]
+    kind = rng.choice(4, p=np.array(shares) / sum(shares))
     drawn: BoolArray | None = None
     if kind == 2:
         scan, drawn = _scan_image(rng, sources.images[rng.integers(len(sources.images))], mix, grid)
@@ -54,6 +54,8 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
             label_map = sources.maps[rng.integers(len(sources.maps))]
             centre = draw_centre(rng, label_map, mix.near_cord, 0.15 * min(extent))
             scan = scan_label_map(rng, label_map, geometry, centre)
+        elif kind == 3:
+            scan = draw_nothing(rng, geometry)
         else:
             scan = draw_scan(rng, geometry)
     return _to_patch(rng, scan, drawn, grid)

@@ -36,6 +36,7 @@ def train_synth(
     out: Path,
     *,
     data: Path | None = None,
+    before: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     on_step: OnStep | None = None,
@@ -50,6 +51,8 @@ def train_synth(
         Folder of the run; made if it is missing. A checkpoint of the same configuration in it is resumed.
     data : Path, optional
         Folder below which the configuration's label maps and images lie.
+    before : Path, optional
+        Folder of another run, whose averaged weights are the start of this one.
     device : {"auto", "cpu", "cuda"}
     threads : int, optional
         Threads of torch on the CPU.
@@ -64,7 +67,8 @@ def train_synth(
     Raises
     ------
     InputError
-        The configuration or the data it names cannot be read, or `out` holds a run of another configuration.
+        The configuration or the data it names cannot be read, `out` holds a run of another configuration, or
+        the run `before` has another network or no checkpoint.
     UsageError
         The device cannot be had.
     OutputError
@@ -75,8 +79,26 @@ def train_synth(
     chosen = _device(device)
     if threads:
         torch.set_num_threads(threads)
-    network = train_network(Task(config, data), out, device=chosen, on_step=on_step)
-    return export_model(config, network, out / "model", calibration=calibrate(config, network, data))
+    earlier = _open_earlier(config, out, before)
+    network = train_network(Task(config, data), out, before=before, device=chosen, on_step=on_step)
+    calibration = calibrate(config, network, data)
+    return export_model(config, network, out / "model", calibration=calibration, earlier=earlier)
+
+
+def _open_earlier(config: SynthConfig, out: Path, before: Path | None) -> SynthConfig | None:
+    """The configuration of the run that this one starts from; kept in `out` for when it is resumed."""
+    stored = out / "before.yaml"
+    if before is None:
+        return read_config(stored) if stored.exists() else None
+    if not (before / CHECKPOINT).is_file():
+        raise InputError(f"{before}: holds no checkpoint to start from. Give the folder of a run.")
+    earlier = read_config(before / "config.yaml")
+    if earlier.network != config.network:
+        raise InputError(
+            f"{before}: its network is {earlier.network}, not {config.network}. Make them alike."
+        )
+    _write_yaml(to_dict(earlier), stored)
+    return earlier
 
 
 def _open_run(config: SynthConfig, out: Path) -> None:
@@ -93,13 +115,19 @@ def _open_run(config: SynthConfig, out: Path) -> None:
                 f"{out}: holds a run with other values of {', '.join(different)}. Choose another folder."
             )
         return
+    _write_yaml(wanted, stored)
+
+
+def _write_yaml(content: dict[str, Any], path: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        temporary = stored.with_suffix(".tmp")
-        temporary.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
-        temporary.replace(stored)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}). Choose another folder.") from error
+        raise OutputError(
+            f"{path.parent}: cannot be written ({error.strerror}). Choose another folder."
+        ) from error
 
 
 def _device(name: str) -> torch.device:
@@ -125,9 +153,14 @@ def _network(config: SynthConfig) -> CompactUNet:
 
 
 def train_network(
-    task: Task, out: Path, *, device: torch.device, on_step: OnStep | None = None
+    task: Task,
+    out: Path,
+    *,
+    before: Path | None = None,
+    device: torch.device,
+    on_step: OnStep | None = None,
 ) -> CompactUNet:
-    """Train from the newest checkpoint in `out`, or from the start.
+    """Train from the newest checkpoint in `out`, or from the averaged weights of `before`, or from the start.
 
     Returns
     -------
@@ -136,7 +169,8 @@ def train_network(
     """
     config, schedule = task.config, task.config.schedule
     torch.manual_seed(config.seed)
-    network = _network(config).to(device, memory_format=torch.channels_last_3d)
+    network = _network(config) if before is None else load_average(before, config).train()
+    network = network.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from softcord.phantoms.anatomy import AnatomyOptions
-from softcord.phantoms.patches import ScanGeometry, draw_geometry, draw_scan, rotation
+from softcord.phantoms.patches import ScanGeometry, draw_geometry, draw_nothing, draw_scan, rotation
 
 FINEST = (0.6, 1.2)
 
@@ -95,3 +95,19 @@ def test_the_same_generator_draws_the_same_scan():
     first, again = (draw_scan(np.random.default_rng(5), geometry) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.share, again.share)
+
+
+def test_a_scan_of_nothing_has_grey_levels_of_many_kinds_and_no_cord():
+    looks = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scan = draw_nothing(rng, ScanGeometry((24, 26, 8), (1.0, 1.0, 4.0), (1, 1, 1)))
+        assert scan.image.shape == scan.share.shape == (24, 26, 8)
+        assert scan.image.dtype == np.float32
+        assert np.isfinite(scan.image).all()
+        assert scan.image.std() > 0
+        assert not scan.share.any()
+        steps = np.abs(np.diff(scan.image, axis=0)).mean() / scan.image.std()
+        looks.append(steps)
+    assert min(looks) < 0.3  # smooth
+    assert max(looks) > 0.9  # white noise

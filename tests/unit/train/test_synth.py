@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -373,3 +374,30 @@ def test_a_run_on_a_gpu_can_be_resumed_and_exported(finished, tmp_path, often):
     model = train_synth(path, out, device="cuda")
     assert state(out)["step"] == 6
     assert models.load(model, device="cpu", threads=1).info.name == "tiny"
+
+
+# ---- starting from another run
+
+
+def test_a_run_can_start_from_the_weights_of_another_and_says_so(tiny, write, tmp_path):
+    first = train_synth(write(tiny), tmp_path / "first").parent
+    still = replace(tiny, name="still", schedule=replace(tiny.schedule, steps=1, learning_rate=1e-12))
+    model = train_synth(write(still), tmp_path / "second", before=first)
+    weights, earlier = (
+        load_average(run, tiny).state_dict() for run in (tmp_path / "second", tmp_path / "first")
+    )
+    for key, value in earlier.items():
+        torch.testing.assert_close(weights[key], value, atol=1e-6, rtol=0)
+    content = json.loads((model / "model.json").read_text())
+    assert content["training_before"] == json.loads(json.dumps(to_dict(tiny)))
+    again = train_synth(write(still), tmp_path / "second")
+    assert json.loads((again / "model.json").read_text()) == content
+
+
+def test_a_start_that_does_not_fit_is_refused(tiny, write, tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        train_synth(write(tiny), tmp_path / "run", before=tmp_path / "nowhere")
+    first = train_synth(write(tiny), tmp_path / "first").parent
+    other = replace(tiny, name="other", network=replace(tiny.network, channels=(3, 5)))
+    with pytest.raises(InputError, match="channels"):
+        train_synth(write(other), tmp_path / "second", before=first)
