@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 SMALL_MM = 72.0  # across: a field of view this small shows too little to find the cord in at low resolution
 SMALL_SAMPLES = 1_500_000
 KEPT = 0.3  # pieces of the cord are parts above this share
+SURE = 0.8  # what is found is a cord only if some sample reaches this …
+LEAST_MM3 = 40.0  # … and this much lies above KEPT: less than one slice of 1 mm
 FAINTEST = 0.01  # shares below this are set to 0
 
 
@@ -108,7 +110,9 @@ def _write_back(refined: Refined, zooms: Zooms, soft: FloatArray, uncertainty: F
     """Keep the cord's pieces with their soft rim, and put them on the input's grid."""
     plain = refined.looks[0]
     pieces = cord_pieces(plain, refined.grid.zooms, level=KEPT)
-    if not pieces.any():
+    volume = float(np.count_nonzero(pieces)) * float(np.prod(refined.grid.zooms))
+    if volume < LEAST_MM3 or float(plain[pieces].max()) < SURE:
+        log.debug("too little to be a cord: %.0f mm3", volume)
         return
     near = binary_dilation(pieces, iterations=3)
     box, back = _way_back(refined.grid, zooms)

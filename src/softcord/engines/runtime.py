@@ -61,9 +61,11 @@ class OnnxRuntimeEngine:
 
     def run(self, image: FloatArray) -> FloatArray:
         """See `Engine`."""
-        (logits,) = self._session.run(
-            None, {"image": np.ascontiguousarray(image[None, None], dtype=np.float32)}
-        )
+        seen = np.ascontiguousarray(image[None, None], dtype=np.float32)
+        try:
+            (logits,) = self._session.run(None, {"image": seen})
+        except Exception as error:
+            raise _failed("ONNX Runtime", image, error) from error
         result: FloatArray = logits[0, 0]
         return result
 
@@ -97,9 +99,21 @@ class OpenVinoEngine:
 
     def run(self, image: FloatArray) -> FloatArray:
         """See `Engine`."""
-        logits = self._compiled(np.ascontiguousarray(image[None, None], dtype=np.float32))[0]
+        seen = np.ascontiguousarray(image[None, None], dtype=np.float32)
+        try:
+            logits = self._compiled(seen)[0]
+        except RuntimeError as error:
+            raise _failed("OpenVINO", image, error) from error
         result: FloatArray = np.array(logits[0, 0])  # a copy: the library uses its buffer again
         return result
+
+
+def _failed(library: str, image: FloatArray, error: Exception) -> ModelError:
+    """What to say when a network that was loaded cannot be run: mostly, memory is short."""
+    shape = "×".join(str(n) for n in image.shape)
+    return ModelError(
+        f"{library} failed on a block of {shape} samples ({error}). Free memory, or use --device cpu."
+    )
 
 
 def choose_device(device: str) -> str:

@@ -1,11 +1,14 @@
 """Models by name: the embedded one, or a folder; checked, then loaded once for many images."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from softcord.engines import Network, choose_device, load_engine
-from softcord.errors import ModelError
+from softcord.errors import ModelError, UsageError
 from softcord.models.folder import ModelFolder, ModelInfo, read_model_folder
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = "softcord"
 _EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
@@ -71,9 +74,17 @@ def load(name: str | Path = EMBEDDED, *, device: str = "auto", threads: int | No
     """
     folder = _find(name)
     chosen = choose_device(device)
+    try:
+        engine = load_engine(folder.graph, device=chosen, threads=threads)
+    except UsageError as error:
+        if device != "auto" or chosen == "cpu":
+            raise
+        log.warning("CUDA is offered but cannot be used, so the CPU is: %s", error)
+        chosen = "cpu"
+        engine = load_engine(folder.graph, device=chosen, threads=threads)
 
     network = Network(
-        engine=load_engine(folder.graph, device=chosen, threads=threads),
+        engine=engine,
         multiple=folder.multiple,
         in_plane=folder.in_plane,
         along=folder.along,

@@ -151,3 +151,10 @@ def test_air_beside_the_body_is_not_searched_and_changes_nothing():
     with_air = predict(padded, zooms, network).soft
     np.testing.assert_allclose(with_air[80:-60, 70:-90], alone, atol=0.02)
     assert engine.samples - spent < 2 * spent
+
+
+def test_a_speck_is_no_cord():
+    network, _ = make_network()
+    speck = np.zeros((60, 60, 60), np.float32)
+    speck[30:33, 30:33, 30:33] = 1
+    assert predict(speck, (1.0, 1.0, 1.0), network, PredictOptions(whole=True)).soft.max() == 0

@@ -73,3 +73,20 @@ def test_an_unknown_device_and_no_threads_are_usage_errors(graph):
         choose_device("tpu")
     with pytest.raises(UsageError, match="threads"):
         load_engine(graph, threads=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_failure_while_running_is_a_model_error(graph, engine):
+    loaded = load(graph, engine, threads=1)
+    name = "_session" if engine == "onnxruntime" else "_compiled"
+
+    class Broken:
+        def run(self, *_):
+            raise RuntimeError("out of memory")
+
+        def __call__(self, *_):
+            raise RuntimeError("out of memory")
+
+    setattr(loaded, name, Broken())
+    with pytest.raises(ModelError, match=r"2×3×4 samples \(out of memory\)"):
+        loaded.run(np.zeros((2, 3, 4), np.float32))

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from softcord import models
-from softcord.errors import ModelError
+from softcord.errors import ModelError, UsageError
 from softcord.models.folder import read_model_folder
 
 
@@ -82,3 +82,12 @@ def test_an_unknown_name_says_where_to_look(tmp_path):
         models.load("nowhere")
     with pytest.raises(ModelError, match=r"model\.json"):
         models.load(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_auto_takes_the_cpu_where_cuda_is_offered_but_cannot_start(monkeypatch, caplog):
+    monkeypatch.setattr("softcord.engines.runtime._cuda_offered", lambda: True)
+    assert models.load(device="auto").device == "cpu"
+    assert "CUDA" in caplog.text
+    with pytest.raises(UsageError, match="--device cuda"):
+        models.load(device="cuda")
