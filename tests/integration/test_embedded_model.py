@@ -1,4 +1,4 @@
-"""What the embedded model promises, on phantoms it was not trained on and on real images where there are any."""
+"""What the embedded model promises, on phantoms it was not trained on and, where there are any, real images."""
 
 import csv
 from functools import lru_cache
