@@ -1,4 +1,4 @@
-"""What the embedded model promises, on phantoms it was not trained on and, where there are any, real images."""
+"""What the embedded model promises, on phantoms that it was not trained on and, if at hand, on real images."""
 
 import csv
 from functools import lru_cache
