@@ -68,6 +68,8 @@ class MixConfig:
         How often a label map or an image is looked at near its cord.
     coarse : float
         Share of samples on the coarse grid.
+    keep_contrast : float
+        How often an image keeps its contrast.
     """
 
     phantoms: float = 0.35
@@ -76,11 +78,12 @@ class MixConfig:
     nothing: float = 0.0
     near_cord: float = 0.8
     coarse: float = 0.25
+    keep_contrast: float = 0.25
 
     def __post_init__(self) -> None:
         for name in ("phantoms", "maps", "images", "nothing"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
-        for name in ("near_cord", "coarse"):
+        for name in ("near_cord", "coarse", "keep_contrast"):
             _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)
 
 

@@ -6,14 +6,16 @@ from scipy.ndimage import convolve, gaussian_filter
 from softcord._typing import FloatArray
 
 
-def recolour(rng: np.random.Generator, image: FloatArray) -> FloatArray:
-    """Change the grey levels of an image at random; one image in four keeps its contrast.
+def recolour(rng: np.random.Generator, image: FloatArray, *, keep: float = 0.25) -> FloatArray:
+    """Change the grey levels of an image at random, or keep them.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     image : (I, J, K) array of float32
         Grey levels near 0 to 1.
+    keep : float
+        How often they are kept.
 
     Returns
     -------
@@ -21,8 +23,9 @@ def recolour(rng: np.random.Generator, image: FloatArray) -> FloatArray:
         Grey levels near 0 to 1.
     """
     draw = rng.random()
-    if draw < 0.25:
+    if draw < keep:
         return image
+    draw = 0.25 + 0.75 * (draw - keep) / (1 - keep)
     if draw < 0.5:
         return _remap(rng, image, monotone=True)
     if draw < 0.7:

@@ -101,7 +101,7 @@ def _scan_image(
     )
     drawn = thin_out(drawn.astype(np.float32), factors) > 0.99
     zooms = zooms * factors * rng.uniform(0.8, 1.25)
-    image = recolour(rng, scale_grey(image, *grey_range(image)))
+    image = recolour(rng, scale_grey(image, *grey_range(image)), keep=mix.keep_contrast)
     if rng.random() < 0.8:
         image = degrade(rng, image, (zooms[0], zooms[1], zooms[2]))
     image = bend_grey_scale(rng, image) * (seen > 0.5)

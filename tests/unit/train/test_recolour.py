@@ -46,3 +46,10 @@ def test_a_flat_image_stays_finite():
     flat = np.full((8, 8, 4), 0.5, dtype=np.float32)
     for seed in range(40):
         assert np.isfinite(recolour(np.random.default_rng(seed), flat)).all()
+
+
+def test_an_image_keeps_its_contrast_as_often_as_is_asked_for():
+    image = np.random.default_rng(0).random((8, 8, 4)).astype(np.float32)
+    for keep in (0.0, 0.5, 1.0):
+        kept = [recolour(np.random.default_rng(seed), image, keep=keep) is image for seed in range(200)]
+        assert np.mean(kept) == pytest.approx(keep, abs=0.1)
