@@ -17,7 +17,8 @@ from softcord.cli import main
 
 TESTS = Path(__file__).resolve().parents[1]
 
-# a process with the fake network; with WAIT it stops in the middle of its nth file and says so
+# a process with the fake network; with WAIT it stops in the middle of its nth file and says so, with RENAMED
+# after the nth file has taken its name
 CHILD = """
 import os, sys, time
 import pytest
@@ -51,27 +52,38 @@ if wait:
         return Slow(file) if len(opened) == wait else file
 
     saving.Path.open = open_slowly
+if os.environ["RENAMED"] != "0":
+    renamed, replace = [], saving.Path.replace
+
+    def replace_slowly(path, target):
+        replace(path, target)
+        renamed.append(target)
+        if len(renamed) == int(os.environ["RENAMED"]):
+            print("writing", flush=True)
+            time.sleep(60)
+
+    saving.Path.replace = replace_slowly
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def start(
-    *arguments: object, limit: int = 0, wait: int = 0, prefix: tuple[str, ...] = ()
+    *arguments: object, limit: int = 0, wait: int = 0, renamed: int = 0, prefix: tuple[str, ...] = ()
 ) -> subprocess.Popen:
     """Run softcord with the fake network in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     return subprocess.Popen(
         [*prefix, sys.executable, "-c", CHILD, *map(str, arguments)],
-        env={**environment, "LIMIT": str(limit), "WAIT": str(wait)},
+        env={**environment, "LIMIT": str(limit), "WAIT": str(wait), "RENAMED": str(renamed)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def stop_while_writing(sent: int, *arguments: object, file: int = 1) -> tuple[int, str]:
-    """Exit code and errors of a process that gets a signal in the middle of writing its nth file."""
-    process = start(*arguments, wait=file)
+def stop_while_writing(sent: int, *arguments: object, file: int = 0, renamed: int = 0) -> tuple[int, str]:
+    """Exit code and errors of a process that gets a signal in its nth file, or after it took its name."""
+    process = start(*arguments, wait=file, renamed=renamed)
     assert process.stdout.readline() == "writing\n"
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
@@ -126,16 +138,18 @@ def test_a_full_disk_leaves_neither_result_nor_remains(image, small_disk, tmp_pa
     assert image.read_bytes() == before
 
 
-def test_a_full_disk_keeps_the_old_result_when_replacing(image, small_disk, tmp_path):
+def test_a_full_disk_keeps_the_old_result_when_replacing(fake, image, small_disk, tmp_path):
     folder = small_disk or tmp_path / "out"
     folder.mkdir(exist_ok=True)
-    out = folder / "cord.nii.gz"
-    out.write_bytes(b"the old result")
-    process = start("segment", image, "-o", out, "--overwrite", limit=0 if small_disk else 1 << 16)
+    out, small = folder / "cord.nii.gz", save_cord(tmp_path / "small.nii.gz")
+    assert main(["segment", str(small), "-o", str(out), "--mask", "--uncertainty"]) == 0
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert len(before) == 4
+    limit = 0 if small_disk else 1 << 15
+    process = start("segment", image, "-o", out, "--mask", "--overwrite", limit=limit)
     process.communicate(timeout=60)
     assert process.returncode == 6
-    assert names(folder) == {"cord.nii.gz"}
-    assert out.read_bytes() == b"the old result"
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.skipif(
@@ -157,20 +171,35 @@ def test_a_review_folder_that_cannot_be_made_is_found_before_computing(fake, ima
 # ---- stopped
 
 
-@pytest.mark.parametrize("file", [1, 2, 3], ids=["mask", "soft", "sidecar"])
-def test_a_killed_process_leaves_no_result_that_looks_complete(image, file):
+FILES = pytest.mark.parametrize("file", [1, 2, 3, 4], ids=["unfinished", "mask", "soft", "sidecar"])
+
+
+@FILES
+def test_a_process_that_is_killed_while_writing_leaves_nothing_that_is_seen(image, file):
     before = image.read_bytes()
     code, _ = stop_while_writing(signal.SIGKILL, "segment", image, "--mask", file=file)
     assert code == -signal.SIGKILL
-    visible = {name for name in names(image.parent) if not name.startswith(".")}
-    expected = [set(), {"t2_seg.nii.gz"}, {"t2_seg.nii.gz", "t2_softseg.nii.gz"}]
-    assert visible == {image.name} | expected[file - 1]
+    assert {name for name in names(image.parent) if not name.startswith(".")} == {image.name}
     assert image.read_bytes() == before
-    for name in visible:
-        nib.load(image.parent / name).get_fdata()  # what is there is complete
 
 
-@pytest.mark.parametrize("file", [1, 2, 3], ids=["mask", "soft", "sidecar"])
+@pytest.mark.parametrize("renamed", [1, 2, 3], ids=["unfinished", "mask", "soft"])
+@pytest.mark.parametrize("replacing", [False, True])
+def test_a_kill_between_two_files_leaves_whole_ones_that_resume_takes_up(fake, image, renamed, replacing):
+    if replacing:
+        main(["segment", str(image), "--mask"])
+    options = ["--overwrite"] if replacing else []
+    stop_while_writing(signal.SIGKILL, "segment", image, "--mask", *options, renamed=renamed)
+    for path in image.parent.glob("*seg.nii.gz"):
+        nib.load(path).get_fdata()  # the old map or the new one, whole
+    assert json.loads((image.parent / "t2_softseg.json").read_text())["Complete"] is False
+    done = len(fake.predictions)
+    assert main(["segment", str(image), "--mask", "--resume"]) == 0
+    assert len(fake.predictions) == done + 1
+    assert json.loads((image.parent / "t2_softseg.json").read_text())["Complete"] is True
+
+
+@FILES
 def test_after_a_kill_resume_makes_the_result_whole(fake, image, file):
     stop_while_writing(signal.SIGKILL, "segment", image, "--mask", file=file)
     assert main(["segment", str(image), "--mask", "--resume"]) == 0
@@ -179,20 +208,27 @@ def test_after_a_kill_resume_makes_the_result_whole(fake, image, file):
     assert record["ModelSHA256"] == fake.sha256
 
 
-@pytest.mark.parametrize("file", [1, 2], ids=["soft", "sidecar"])
-def test_a_kill_while_replacing_does_not_pass_for_a_finished_run(fake, image, file):
-    main(["segment", str(image)])
-    stop_while_writing(signal.SIGKILL, "segment", image, "--overwrite", file=file)
-    nib.load(image.parent / "t2_softseg.nii.gz").get_fdata()  # the old map or the new one, whole
-    main(["segment", str(image), "--resume"])
-    assert len(fake.predictions) == 2
+@FILES
+def test_a_kill_while_replacing_keeps_the_old_result(fake, image, file):
+    main(["segment", str(image), "--mask"])
+    before = {path: path.read_bytes() for path in image.parent.iterdir()}
+    stop_while_writing(signal.SIGKILL, "segment", image, "--mask", "--overwrite", file=file)
+    assert {path: path.read_bytes() for path in before} == before
+    main(["segment", str(image), "--mask", "--resume"])
+    assert len(fake.predictions) == 1
 
 
-@pytest.mark.parametrize("file", [1, 2, 3], ids=["mask", "soft", "sidecar"])
+@FILES
 def test_an_interrupted_process_says_so_and_leaves_nothing(image, file):
     code, errors = stop_while_writing(signal.SIGINT, "segment", image, "--mask", file=file)
     assert code == 130
     assert errors == "softcord: error: interrupted; no file is half-written\n"
+    assert names(image.parent) == {image.name}
+
+
+def test_an_interruption_between_two_files_leaves_nothing(image):
+    code, _ = stop_while_writing(signal.SIGINT, "segment", image, "--mask", renamed=2)
+    assert code == 130
     assert names(image.parent) == {image.name}
 
 

@@ -187,9 +187,14 @@ def test_resume_leaves_finished_results_alone(fake, image, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"{measures}, flags: none, done before -> ")
 
 
+def edit_record(folder, **fields):
+    path = folder / f"{MAP}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
 CHANGES = {
     "the map is missing": lambda folder, fake: (folder / f"{MAP}.nii.gz").unlink(),
-    "the sidecar is missing": lambda folder, fake: (folder / f"{MAP}.json").unlink(),
+    "it is not complete": lambda folder, fake: edit_record(folder, Complete=False),
     "the model is another": lambda folder, fake: setattr(fake, "sha256", "0" * 64),
     "the image is another": lambda folder, fake: save_cord(folder / "sub-01_T2w.nii.gz", radius_mm=4.0),
 }
@@ -204,15 +209,78 @@ def test_resume_makes_a_result_anew_if(change, fake, image, tmp_path):
     assert written(tmp_path, image) == {f"{MAP}.nii.gz", f"{MAP}.json"}
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"Flags": 3}'], ids=["empty", "list", "dict", "wrong"])
-def test_resume_makes_a_result_anew_if_its_sidecar_is_damaged_and_says_so(
-    content, fake, image, tmp_path, capsys
-):
+def test_resume_makes_a_result_anew_if_its_sidecar_is_damaged_and_says_so(fake, image, tmp_path, capsys):
     segment(image)
-    (tmp_path / f"{MAP}.json").write_text(content)
+    edit_record(tmp_path, Flags=3)
     assert segment(image, "--resume") == 0
     assert len(fake.predictions) == 2
     assert "not the sidecar of a finished result" in capsys.readouterr().err
+
+
+OTHERS = '{"GeneratedBy": [{"Name": "other"}], "Outputs": []}'
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "{}", OTHERS], ids=["none", "empty", "list", "dict", "other"]
+)
+def test_resume_never_replaces_a_map_that_is_not_known_as_a_result_of_softcord(
+    content, fake, image, tmp_path, capsys
+):
+    (tmp_path / f"{MAP}.nii.gz").write_text("made by hand")
+    if content is not None:
+        (tmp_path / f"{MAP}.json").write_text(content)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert segment(image, "--resume") == 6
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert "is not a result of softcord" in capsys.readouterr().err
+    assert fake.predictions == []
+
+
+def test_resume_never_replaces_a_mask_that_softcord_did_not_make(fake, tmp_path):
+    image = save_cord(tmp_path / "t2.nii.gz")
+    segment(image)
+    (tmp_path / "t2_seg.nii.gz").write_text("made by hand")
+    assert segment(image, "--mask", "--resume") == 6
+    assert (tmp_path / "t2_seg.nii.gz").read_text() == "made by hand"
+    assert segment(image, "--resume") == 0
+
+
+def test_resume_does_not_take_the_map_of_another_image_for_that_of_this_one(fake, tmp_path):
+    first, second = save_cord(tmp_path / "a.nii.gz"), save_cord(tmp_path / "b.nii.gz", radius_mm=4.0)
+    out = tmp_path / "cord.nii.gz"
+    segment(first, "-o", out, "--uncertainty")
+    segment(second, "-o", out, "--overwrite")
+    assert not (tmp_path / "cord_uncertainty.nii.gz").exists()
+    assert segment(second, "-o", out, "--uncertainty", "--resume") == 0
+    assert len(fake.predictions) == 3
+
+
+def test_overwrite_removes_what_belonged_to_the_old_result_and_nothing_else(image, tmp_path):
+    segment(image, "--mask", "--uncertainty", "--naming", "sct")
+    (tmp_path / "sub-01_T2w_notes.txt").write_text("mine")
+    assert segment(image, "--overwrite", "--naming", "sct") == 0
+    assert written(tmp_path, image) == {
+        "sub-01_T2w_softseg.nii.gz",
+        "sub-01_T2w_softseg.json",
+        "sub-01_T2w_notes.txt",
+    }
+
+
+def test_overwrite_keeps_a_mask_that_softcord_did_not_make(fake, tmp_path):
+    image = save_cord(tmp_path / "t2.nii.gz")
+    (tmp_path / "t2_seg.nii.gz").write_text("made by hand")
+    segment(image)
+    segment(image, "--overwrite")
+    assert (tmp_path / "t2_seg.nii.gz").read_text() == "made by hand"
+
+
+def test_the_sidecar_of_an_image_is_never_replaced(fake, tmp_path, capsys):
+    image = save_cord(tmp_path / "scan.nii.gz")
+    (tmp_path / "scan.json").write_text('{"EchoTime": 0.1}')
+    assert segment(image, "-o", tmp_path / "scan.nii", "--overwrite") == 2
+    assert (tmp_path / "scan.json").read_text() == '{"EchoTime": 0.1}'
+    assert "this describes the image" in capsys.readouterr().err
+    assert not (tmp_path / "scan.nii").exists()
 
 
 @pytest.mark.parametrize(

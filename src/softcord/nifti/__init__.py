@@ -9,10 +9,11 @@ with that possibly the person in it).
 
 from softcord.nifti.header import Image, header_flags, image_like, spans_space, zooms_of
 from softcord.nifti.loading import check_image, load_image
-from softcord.nifti.saving import save_image, write_text
+from softcord.nifti.saving import FileSet, save_image, write_text
 from softcord.nifti.voxels import read_volume, read_volumes
 
 __all__ = [
+    "FileSet",
     "Image",
     "check_image",
     "header_flags",

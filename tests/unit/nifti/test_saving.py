@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from softcord.errors import OutputError, UsageError
-from softcord.nifti import image_like, load_image, save_image, write_text
+from softcord.nifti import FileSet, image_like, load_image, save_image, write_text
 
 SOFT = np.random.default_rng(0).random((7, 6, 5)).astype(np.float32)
 
@@ -236,3 +236,51 @@ def test_voxels_that_do_not_fit_the_type_of_the_header_are_refused(tmp_path):
     with pytest.raises(UsageError, match="the voxels are float32, the header says int16"):
         save_image(image, tmp_path / "a.nii")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- several files together
+
+
+def test_files_take_their_names_together_and_in_order(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    with FileSet(overwrite=True) as files:
+        files.add_text("first", tmp_path / "note.txt")
+        files.remove(tmp_path / "old.txt")
+        files.add_image(image_of(), tmp_path / "map.nii.gz")
+        files.add_text("second", tmp_path / "note.txt")
+        assert {path.name for path in tmp_path.iterdir() if path.suffix != ".tmp"} == {"old.txt"}
+        files.commit()
+    assert {path.name for path in tmp_path.iterdir()} == {"note.txt", "map.nii.gz"}
+    assert (tmp_path / "note.txt").read_text() == "second"
+
+
+def test_a_set_that_is_not_committed_leaves_everything_as_it_was(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), FileSet(overwrite=True) as files:  # noqa: PT012
+        files.add_text("new", tmp_path / "old.txt")
+        files.remove(tmp_path / "old.txt")
+        raise RuntimeError("stop")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old.txt", "old")]
+
+
+def test_if_one_file_cannot_take_its_name_the_new_ones_go_again(tmp_path):
+    with FileSet() as files:
+        files.add_text("first", tmp_path / "a.txt")
+        files.add_text("second", tmp_path / "b.txt")
+        (tmp_path / "b.txt").write_text("of another process")
+        with pytest.raises(OutputError, match="exists already"):
+            files.commit()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("b.txt", "of another process")]
+
+
+def test_an_input_is_never_removed(tmp_path):
+    (tmp_path / "input.txt").write_text("input")
+    with FileSet(overwrite=True, inputs=[tmp_path / "input.txt"]) as files:
+        files.remove(tmp_path / "input.txt")
+        files.commit()
+    assert (tmp_path / "input.txt").read_text() == "input"
+
+
+def test_text_that_utf_8_cannot_say_is_escaped(tmp_path):
+    write_text("scan\udcff", tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "scan\\udcff"
