@@ -89,6 +89,7 @@ def test_the_default_place_is_beside_the_image(image, tmp_path):
     ("out", "expected"),
     [
         ("cord", {"cord.nii.gz", "cord_softseg.nii.gz", "cord_softseg.json"}),
+        ("n.nii.gz", {"n.nii.gz", "n_softseg.nii.gz", "n_softseg.json"}),
         ("cord.nii", {"cord.nii", "cord_softseg.nii", "cord_softseg.json"}),
         ("t2_seg.nii.gz", {"t2_seg.nii.gz", "t2_softseg.nii.gz", "t2_softseg.json"}),
         ("new/cord.nii.gz", {"new/cord.nii.gz", "new/cord_softseg.nii.gz", "new/cord_softseg.json"}),
@@ -124,6 +125,13 @@ def test_thr_0_puts_the_soft_map_where_the_mask_would_be(o, name, image, tmp_pat
     assert sct_deepseg(f"spinalcord -i t2.nii.gz {o} -thr 0") == 0
     assert written(tmp_path) == {f"{name}.nii.gz", f"{name}.json"}
     assert np.allclose(load(f"{name}.nii.gz"), load(image) / BRIGHT, atol=1e-6)
+
+
+def test_the_sidecar_of_the_image_is_never_replaced(image, tmp_path, capsys):
+    (tmp_path / "t2.json").write_text("{}")
+    assert sct_deepseg("spinalcord -i t2.nii.gz -o t2.nii -thr 0") == 2
+    assert (tmp_path / "t2.json").read_text() == "{}"
+    assert "this describes the image t2.nii.gz" in capsys.readouterr().err
 
 
 def test_files_that_exist_are_replaced_with_a_warning(image, tmp_path, capsys):

@@ -169,7 +169,8 @@ def plan(images: list[str], out: str | None, *, soft_only: bool) -> "list[Output
     else:
         mask = Path(out) if out.endswith((".nii", ".nii.gz")) else Path(f"{out}.nii.gz")
         stem = image_stem(mask)
-        soft = mask.with_name(mask.name.replace(stem, stem.removesuffix("_seg") + "_softseg"))
+        ending = mask.name.removeprefix(stem)
+        soft = mask.with_name(f"{stem.removesuffix('_seg')}_softseg{ending}")
         outputs = plan_outputs(images, out=soft)
         outputs = [replace(place, mask=mask, new_folder=mask.parent) for place in outputs]
     if soft_only:
