@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from softcord._typing import BoolArray, FloatArray, Zooms
 from softcord.errors import GeometryError
-from softcord.softseg import Box, bounding_box, slice_areas
+from softcord.softseg import LEAST_AREA_MM2, Box, bounding_box, slice_areas
 
 # Norms of healthy people, per slice of the PAM50 space, measured with SCT (spine-generic multi-subject, 203
 # people, and whole-spine, 58): between 0.1 and 99.9 % of people, the area goes from 22.7 mm² at T4 to 123 mm²
@@ -35,7 +35,6 @@ END_MM = 3.0
 
 NEARLY_EMPTY_MM3 = 150.0  # 2 mm of a cervical cord
 PIECE_MM3 = 10.0  # smaller pieces are specks
-GAP_MM2 = 5.0  # a slice with less cord than that has none
 
 # A sharp edge on pixels of 1 mm gives a rim 1 mm wide. The limit is about twice what a sharp edge, a cord
 # that is oblique by 15 to 20 degrees to thick slices, and a network on its own grid give together.
@@ -150,7 +149,7 @@ class _Cord:
 def _look_at(soft: FloatArray, zooms: Zooms, box: Box) -> _Cord:
     part = soft[box]
     areas = slice_areas(part, zooms)
-    is_held: BoolArray = areas >= GAP_MM2
+    is_held: BoolArray = areas >= LEAST_AREA_MM2
     is_inner = is_held & ~_ends(areas, is_held, zooms[2])
     return _Cord(zooms, soft.shape, box, part, part > _CORD, areas, is_held, is_inner)
 
@@ -265,7 +264,7 @@ def _diameters(part: FloatArray, axis: int, zoom: float) -> FloatArray:
 def _area_jump(cord: _Cord) -> Flag | None:
     below, above = cord.areas[:-1], cord.areas[1:]
     pairs = cord.is_inner[:-1] & cord.is_inner[1:]
-    jumps = np.where(pairs, np.abs(above - below) / np.maximum(np.minimum(above, below), GAP_MM2), 0)
+    jumps = np.where(pairs, np.abs(above - below) / np.maximum(np.minimum(above, below), LEAST_AREA_MM2), 0)
     allowed = min(LARGEST_AREA_JUMP, AREA_JUMP * math.sqrt(max(1.0, cord.zooms[2])))
     n_jumps = int(np.count_nonzero(jumps > allowed))
     if not n_jumps:

@@ -1,16 +1,14 @@
-"""Soft segmentations as arrays: the largest piece, masks, areas and volume.
+"""Soft segmentations as arrays: masks, boxes and areas.
 
 A voxel's value is the share of its volume that is cord, so that sums are areas and volumes.
 """
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from softcord._typing import BoolArray, FloatArray, Zooms
 
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours: faces, edges and corners
+LEAST_AREA_MM2 = 5.0
+"""A slice with less cord than that holds none: at its ends, a soft map fades out."""
 
 Box = tuple[slice, slice, slice]
 """Index of a block of voxels."""
@@ -62,63 +60,6 @@ def bounding_box(soft: FloatArray) -> Box | None:
     return spans[0], spans[1], spans[2]
 
 
-def largest_piece(soft: FloatArray, *, level: float) -> FloatArray:
-    """The largest connected piece of a soft segmentation, with its soft rim.
-
-    Pieces are the 26-connected groups of voxels above `level`; the largest is the one with the largest sum.
-    A voxel of the rim, at or below `level`, belongs to the piece to which it is connected through voxels
-    above 0; where the rims of pieces meet, to the nearest piece.
-
-    Parameters
-    ----------
-    soft : (I, J, K) array of float in [0, 1]
-        Soft segmentation.
-    level : float
-        Share of cord above which voxels make a piece.
-
-    Returns
-    -------
-    largest : (I, J, K) array
-        `soft` with 0 everywhere else; all 0 if nothing is above `level`. `soft` itself, not a copy, if there
-        is nothing to take away.
-    """
-    box = bounding_box(soft)
-    if box is None:
-        return soft
-    part = soft[box]
-    pieces, n_pieces = ndimage.label(part > level, _TOUCHING)
-    if n_pieces == 0:
-        return np.zeros_like(soft)
-    largest = _heaviest(part, pieces, n_pieces)
-    regions, n_regions = ndimage.label(part > 0, _TOUCHING)
-    if n_pieces == n_regions == 1:
-        return soft
-    region = regions == regions[pieces == largest][0]
-    if np.any(region & (pieces > 0) & (pieces != largest)):
-        keep = _nearest_to(largest, pieces, region)
-    else:
-        keep = region
-    result = np.zeros_like(soft)
-    np.copyto(result[box], part, where=keep)
-    return result
-
-
-def _heaviest(part: FloatArray, pieces: npt.NDArray[np.int32], n_pieces: int) -> int:
-    """Label of the piece with the largest sum."""
-    return 1 + int(np.argmax(np.bincount(pieces.ravel(), part.ravel(), n_pieces + 1)[1:]))
-
-
-def _nearest_to(label: int, pieces: npt.NDArray[np.int32], region: BoolArray) -> BoolArray:
-    """Voxels of `region` that belong to the piece `label` or lie nearest to it, counted in voxels."""
-    keep: BoolArray = pieces == label
-    rim = np.argwhere(region & (pieces == 0))
-    owners = np.argwhere(region & (pieces > 0))
-    _, nearest = cKDTree(owners).query(rim)
-    own = rim[keep[tuple(owners[nearest].T)]]
-    keep[tuple(own.T)] = True
-    return keep
-
-
 def slice_areas(soft: FloatArray, zooms: Zooms) -> FloatArray:
     """Cross-sectional area of the cord in each slice along the last axis.
 
@@ -151,23 +92,23 @@ def slice_areas(soft: FloatArray, zooms: Zooms) -> FloatArray:
     return areas
 
 
-def volume_mm3(soft: FloatArray, zooms: Zooms) -> float:
-    """Volume of the cord: the sum of the values times the volume of a voxel.
+def mean_area(areas: FloatArray) -> float:
+    """Mean area of the slices that hold cord: those of at least `LEAST_AREA_MM2`.
 
     Parameters
     ----------
-    soft : (I, J, K) array of float in [0, 1]
-        Soft segmentation.
-    zooms : (3,) tuple of float, mm
-        Voxel size.
+    areas : array of float, mm²
+        Areas of slices, of one volume or of several.
 
     Returns
     -------
-    volume : float, mm³
+    area : float, mm²
+        0 if no slice holds cord.
 
     Examples
     --------
-    >>> volume_mm3(np.full((2, 2, 2), 0.5, dtype=np.float32), (1.0, 1.0, 3.0))
-    12.0
+    >>> mean_area(np.array([0.0, 0.2, 60.0, 80.0]))
+    70.0
     """
-    return float(slice_areas(soft, zooms).sum()) * zooms[2]
+    held = areas[areas >= LEAST_AREA_MM2]
+    return float(held.mean()) if held.size else 0.0

@@ -221,9 +221,10 @@ def test_the_same_pictures_come_out_of_any_orientation(tmp_path):
 def test_a_series_is_shown_by_its_mean(tmp_path):
     image, _ = images()
     series = nib.Nifti1Image(np.stack([cord_data(), 3 * cord_data()], axis=-1), image.affine)
-    maps = nib.Nifti1Image(np.stack([cord_share(), cord_share()], axis=-1), image.affine)
+    maps = nib.Nifti1Image(np.stack([cord_share(), 0 * cord_share()], axis=-1), image.affine)
     page = add_entry(series, maps, tmp_path, source="dwi.nii.gz").read_text()
-    assert read_record(page).volume_mm3 == pytest.approx(np.pi * 25 * 60, rel=0.01)
+    assert read_record(page).volume_mm3 == pytest.approx(np.pi * 25 * 60 / 2, rel=0.01)
+    assert read_record(page).mean_area_mm2 == pytest.approx(np.pi * 25, rel=0.01)
 
 
 def test_an_empty_segmentation_has_an_entry(tmp_path):

@@ -134,6 +134,16 @@ def test_each_volume_of_a_series_gives_a_map_on_the_grid_of_the_series(fake):
     assert result.volume_mm3 == pytest.approx(expected, rel=0.01)
 
 
+def test_the_mean_area_of_a_series_is_that_of_the_slices_and_volumes_with_cord(fake):
+    image = series(2)
+    data = np.array(image.dataobj)
+    data[..., 1] = 0
+    data[:, :, 20:, 0] = 0
+    data[12, 12, 20, 0] = 200  # 0.2 mm2 of cord, at the end
+    result = softcord.segment(nib.Nifti1Image(data, image.affine), volumes="each")
+    assert result.mean_area_mm2 == pytest.approx(np.pi * 6**2, rel=0.01)
+
+
 def test_one_volume_of_a_series_can_be_chosen(fake):
     image = series()
     result = softcord.segment(image, volumes=2)
@@ -162,6 +172,14 @@ def test_a_series_of_nothing_is_bad_input(fake):
     image = nib.Nifti1Image(np.zeros((8, 8, 8, 3), np.int16), np.eye(4))
     with pytest.raises(InputError, match="every volume is constant"):
         softcord.segment(image, volumes="each")
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (8, 8, 8, 1)], ids=str)
+def test_a_single_constant_volume_is_bad_input_whatever_volumes_are_asked_for(fake, shape):
+    image = nib.Nifti1Image(np.full(shape, 7, np.int16), np.eye(4))
+    for volumes in ("mean", "each", 0):
+        with pytest.raises(InputError, match="every voxel is 7"):
+            softcord.segment(image, volumes=volumes)
 
 
 def test_each_volume_of_a_single_volume_is_that_volume(fake):

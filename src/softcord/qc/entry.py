@@ -17,7 +17,7 @@ from softcord.qc.drawing import draw
 from softcord.qc.index import write_index
 from softcord.qc.pages import Record, entry_page
 from softcord.qc.views import axial_mosaic, sagittal_view
-from softcord.softseg import slice_areas
+from softcord.softseg import mean_area, slice_areas
 
 
 def entry_path(folder: str | Path, source: str | Path) -> Path:
@@ -77,7 +77,8 @@ def add_entry(
     path = entry_path(folder, source)
     data, zooms = _canonical(read_volume(image)[0], image)
     shares, _ = _canonical(_mean_volume(soft), soft)
-    record = _record(shares, zooms, subject=subject, source=Path(source), flags=tuple(flags))
+    areas = _slice_areas(soft)
+    record = _record(shares, zooms, areas, subject=subject, source=Path(source), flags=tuple(flags))
     views = {
         "Axial, centred on the cord": draw(axial_mosaic(data, shares, zooms)),
         "Sagittal, following the cord": draw(sagittal_view(data, shares, zooms)),
@@ -102,11 +103,22 @@ def _mean_volume(soft: Image) -> FloatArray:
     return data if data.ndim == 3 else data.mean(axis=3, dtype=np.float32)
 
 
+def _slice_areas(soft: Image) -> FloatArray:
+    """(K, T) areas of the slices of every volume, mm²."""
+    data = np.asarray(soft.dataobj, dtype=np.float32)
+    volumes = np.moveaxis(data, 3, 0) if data.ndim == 4 else data[None]
+    return np.stack([slice_areas(*_canonical(volume, soft)) for volume in volumes], axis=1)
+
+
 def _record(
-    shares: FloatArray, zooms: Zooms, *, subject: str, source: Path, flags: tuple[Flag, ...]
+    shares: FloatArray,
+    zooms: Zooms,
+    areas: FloatArray,
+    *,
+    subject: str,
+    source: Path,
+    flags: tuple[Flag, ...],
 ) -> Record:
-    areas = slice_areas(shares, zooms)
-    filled = areas[areas > 0]
     shape = " x ".join(str(n) for n in shares.shape)
     sizes = " x ".join(f"{zoom:.3g}" for zoom in zooms)
     return Record(
@@ -114,7 +126,7 @@ def _record(
         source=str(source),
         name=source.name,
         flags=flags,
-        volume_mm3=float(areas.sum() * zooms[2]),
-        mean_area_mm2=float(filled.mean()) if filled.size else 0.0,
+        volume_mm3=float(areas.sum() * zooms[2] / areas.shape[1]),
+        mean_area_mm2=mean_area(areas),
         grid=f"{shape} voxels of {sizes} mm (towards right, anterior, superior)",
     )

@@ -1,7 +1,7 @@
 """Segment one image in memory."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -53,7 +53,7 @@ class Segmentation:
     volume_mm3 : float
         Sum of the soft values times the voxel's volume; the mean over volumes of a 4-D map.
     mean_area_mm2 : float
-        Mean over the axial slices with cord of their area, not corrected for tilt; 0 without cord.
+        Mean area of the axial slices with cord (5 mm² or more), over all volumes; not corrected for tilt.
     """
 
     soft: Image
@@ -147,7 +147,7 @@ def segment(
     if isinstance(model, str | Path):
         model = models.load(model, device=device, threads=threads)
     parts = [_segment_volume(volume, model, uncertainty=uncertainty) for volume in _read(image, volumes)]
-    if len(parts) > 1 and all(part.constant for part in parts):
+    if all(part.constant for part in parts):
         raise InputError(
             f"{image.get_filename() or 'the image'}: every volume is constant, so there is nothing to see."
         )
@@ -164,7 +164,7 @@ def segment(
         source=Path(name) if name else None,
         cord_found=any(part.cord_found for part in parts),
         volume_mm3=float(np.mean([part.volume_mm3 for part in parts])),
-        mean_area_mm2=float(np.mean([part.mean_area_mm2 for part in parts])),
+        mean_area_mm2=softseg.mean_area(np.concatenate([part.areas_mm2 for part in parts])),
     )
 
 
@@ -188,7 +188,7 @@ class _Part:
     uncertainty: FloatArray | None
     flags: tuple[Flag, ...]
     volume_mm3: float
-    mean_area_mm2: float
+    areas_mm2: FloatArray
     seconds: dict[str, float]
 
     @property
@@ -203,16 +203,22 @@ class _Part:
 def _read(image: Image, volumes: Volumes) -> Iterator[_Volume]:
     """Read the volumes that are wanted, one at a time."""
     start = time.perf_counter()
-    chosen = (
-        enumerate(read_volumes(image))
-        if volumes == "each"
-        else [(volumes, read_volume(image, volume=volumes))]
-    )
+    chosen: Iterable[tuple[int | str, tuple[FloatArray, tuple[Flag, ...]]]]
+    if volumes != "each":
+        chosen = [(volumes, read_volume(image, volume=volumes))]
+    elif _n_volumes(image) == 1:  # if it is constant, there is nothing else to see
+        chosen = [(0, read_volume(image))]
+    else:
+        chosen = enumerate(read_volumes(image))
     for name, (data, flags) in chosen:
         canonical = to_canonical(data, image.affine)
         voxels = cast("FloatArray", canonical.data)
         yield _Volume(str(name), voxels, canonical, flags, time.perf_counter() - start)
         start = time.perf_counter()
+
+
+def _n_volumes(image: Image) -> int:
+    return int(image.shape[3]) if len(image.shape) == 4 else 1
 
 
 def _segment_volume(volume: _Volume, model: Model, *, uncertainty: bool) -> _Part:
@@ -235,7 +241,7 @@ def _segment_volume(volume: _Volume, model: Model, *, uncertainty: bool) -> _Par
         else restore(prediction.uncertainty, canonical.ornt),
         flags=flags,
         volume_mm3=float(areas_mm2.sum() * zooms[2]),
-        mean_area_mm2=float(areas_mm2[areas_mm2 > 0].mean()) if areas_mm2.any() else 0.0,
+        areas_mm2=areas_mm2,
         seconds=seconds,
     )
 
