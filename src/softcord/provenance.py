@@ -1,16 +1,14 @@
 """How a result was made: the JSON sidecar of a soft map, in the words of BIDS derivatives."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
 import softcord
-from softcord.errors import InputError
+from softcord.checksum import file_sha256
 from softcord.flags import Flag
-
-_CHUNK = 1 << 20  # bytes
 
 
 class ModelIdentity(Protocol):
@@ -35,6 +33,7 @@ def sidecar(
     *,
     model: ModelIdentity,
     device: str,
+    engine: str = "onnxruntime",
     seconds: Mapping[str, float],
     flags: Sequence[Flag],
     threads: int | None = None,
@@ -53,6 +52,8 @@ def sidecar(
         The model that was used.
     device : str
         Where it ran, as ``"cpu"``.
+    engine : str
+        The library that ran it.
     seconds : mapping of str to float, s
         Time taken by each step.
     flags : sequence of Flag
@@ -80,6 +81,7 @@ def sidecar(
         "Units": "1",
         "Manual": False,
         "GeneratedBy": [{"Name": "softcord", "Version": softcord.__version__}],
+        "Date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "Sources": [reference],
         "SourceSHA256": file_sha256(source),
         "SpatialReference": reference,
@@ -89,33 +91,21 @@ def sidecar(
         "Threshold": threshold,
         "VolumesMode": volumes,
         "Device": device,
+        "Engine": engine,
         "Threads": threads,
         "Seconds": {step: round(float(duration_s), 3) for step, duration_s in seconds.items()},
         "Flags": [{"code": flag.code, "reason": flag.reason} for flag in flags],
     }
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"{os.fspath(path)}: cannot be read ({error.strerror}).") from error
-    return digest.hexdigest()
+def absolute_path(path: str | os.PathLike[str]) -> Path:
+    """Whole path of a file; links are not followed, as in a DataLad dataset a file is one into .git/annex."""
+    return Path(os.path.normpath(Path(path).absolute()))
 
 
 def _refer_to(source: Path, output: Path) -> str:
     """How a file beside `output` names the source: a BIDS URI within one dataset, else a relative path."""
-    source, output = source.resolve(), output.resolve()
+    source, output = absolute_path(source), absolute_path(output)
     root = _dataset_root(source)
     if root is not None and root == _dataset_root(output):
         return f"bids::{source.relative_to(root).as_posix()}"

@@ -37,3 +37,13 @@ def test_a_damaged_model_is_said_and_does_not_hide_the_rest(fake, capsys, monkey
     monkeypatch.setattr(sys.modules["softcord.models"], "available", fail)
     assert main(["info", "--json"]) == 0
     assert "damaged" in json.loads(capsys.readouterr().out)["models"]["softcord"]
+
+
+def test_the_engine_is_the_one_that_the_environment_names(fake, capsys, monkeypatch):
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setenv("SOFTCORD_ENGINE", name)
+        main(["info", "--json"])
+        assert json.loads(capsys.readouterr().out)["engine"] == name
+    monkeypatch.setenv("SOFTCORD_ENGINE", "other")
+    assert main(["info", "--json"]) == 0
+    assert "cannot be used" in json.loads(capsys.readouterr().out)["engine"]

@@ -281,6 +281,15 @@ def test_images_of_the_same_name_in_two_folders_have_two_entries(tmp_path):
     assert entry_path("qc", tmp_path / "a" / "t2.nii.gz") != entry_path("qc", tmp_path / "b" / "t2.nii.gz")
 
 
+def test_two_links_to_one_file_as_in_a_datalad_dataset_have_two_entries(tmp_path):
+    (tmp_path / "stored").write_text("")
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tmp_path / name).symlink_to(tmp_path / "stored")
+    assert entry_path("qc", tmp_path / "a.nii.gz").name.startswith("a_")
+    digests = [entry_path("qc", tmp_path / name).stem[2:] for name in ("a.nii.gz", "b.nii.gz")]
+    assert len(set(digests)) == 2
+
+
 def test_an_entry_that_is_deleted_leaves_the_index(tmp_path):
     folder = tmp_path / "qc"
     add(folder, "a.nii.gz").unlink()

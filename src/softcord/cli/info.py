@@ -3,11 +3,12 @@
 import argparse
 
 from softcord.cli.console import add_verbosity, say
-from softcord.errors import ModelError
+from softcord.errors import ModelError, UsageError
 
 HELP = "show versions, models and devices"
 DESCRIPTION = (
-    "Versions of softcord and of what it stands on, the models at hand, and the devices that can run them."
+    "Versions of softcord and of what it stands on, the models at hand, and the engine and devices that run "
+    "them."
 )
 
 _PACKAGES = ("numpy", "scipy", "nibabel", "onnxruntime", "openvino", "matplotlib", "torch")
@@ -47,6 +48,7 @@ def collect() -> dict[str, object]:
         "cores": os.cpu_count(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "models": _models(),
+        "engine": _engine(),
         "devices": ["cuda", "cpu"] if choose_device("auto") == "cuda" else ["cpu"],
     }
 
@@ -59,6 +61,16 @@ def _models() -> dict[str, str]:
         return {info.name: info.version for info in models.available()}
     except ModelError as error:
         return {models.EMBEDDED: f"cannot be used: {error}"}
+
+
+def _engine() -> str:
+    """The library that runs networks on the CPU."""
+    from softcord.engines.runtime import choose_engine
+
+    try:
+        return choose_engine()
+    except UsageError as error:
+        return f"cannot be used: {error}"
 
 
 def _version(package: str) -> str:

@@ -1,11 +1,11 @@
 """A model folder: `model.json` and the graph that it names, checked before it is used."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softcord.checksum import file_sha256
 from softcord.errors import ModelError
 
 FORMAT = 1
@@ -58,15 +58,6 @@ class ModelFolder:
     coarse: float
     scale: float
     shift: float
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_model_folder(folder: Path) -> ModelFolder:

@@ -13,6 +13,7 @@ from softcord.errors import GeometryError, OutputError
 from softcord.flags import Flag
 from softcord.nifti import Image, read_volume, write_text
 from softcord.orientation import to_canonical
+from softcord.provenance import absolute_path
 from softcord.qc.drawing import draw
 from softcord.qc.index import write_index
 from softcord.qc.pages import Record, entry_page
@@ -24,7 +25,9 @@ def entry_path(folder: str | Path, source: str | Path) -> Path:
     """Where the entry of an image lies: one place per source, so that a new run replaces the old entry."""
     source = Path(source)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name.removesuffix(".gz").removesuffix(".nii"))[:80]
-    digest = hashlib.sha256(str(source.resolve()).encode("utf-8", errors="surrogateescape")).hexdigest()[:10]
+    digest = hashlib.sha256(str(absolute_path(source)).encode("utf-8", errors="surrogateescape")).hexdigest()[
+        :10
+    ]
     return Path(folder) / "entries" / f"{stem}_{digest}.html"
 
 

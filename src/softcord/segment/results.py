@@ -13,11 +13,13 @@ from typing import Any
 
 import softcord
 from softcord.bids import Outputs
+from softcord.checksum import file_sha256
+from softcord.engines.runtime import choose_engine
 from softcord.errors import OutputError
 from softcord.flags import Flag
 from softcord.models import ModelInfo
 from softcord.nifti import FileSet
-from softcord.provenance import file_sha256, sidecar
+from softcord.provenance import sidecar
 from softcord.segment.image import Segmentation
 from softcord.segment.options import FileOptions, FileResult, written
 
@@ -175,6 +177,7 @@ def _record(
         outputs.soft,
         model=segmentation.model,
         device=segmentation.device,
+        engine=choose_engine() if segmentation.device == "cpu" else "onnxruntime",
         seconds=seconds,
         flags=segmentation.flags,
         threads=threads,

@@ -13,8 +13,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from softcord.checksum import file_sha256
 from softcord.errors import OutputError
-from softcord.models.folder import FORMAT, file_sha256
+from softcord.models.folder import FORMAT
 from softcord.train.config import SynthConfig
 from softcord.train.network import CompactUNet
 from softcord.train.reading import to_dict
