@@ -50,10 +50,11 @@ class Bar:
         self._total = total
         self._label = label
         self._done = 0
+        self._outer: Bar | None = None  # the one around it, if it is one of several
         self._start = time.monotonic()
 
     def __enter__(self) -> "Bar":
-        Bar._current = self
+        self._outer, Bar._current = Bar._current, self
         self._draw()
         return self
 
@@ -61,7 +62,7 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hide()
-        Bar._current = None
+        Bar._current = self._outer
 
     @classmethod
     def hide_current(cls) -> None:

@@ -92,6 +92,12 @@ def test_an_unknown_contrast_is_a_usage_error_that_names_the_known_ones(fake, tm
     assert not (tmp_path / "demo").exists()
 
 
+def test_a_negative_seed_is_a_usage_error(fake, tmp_path, capsys):
+    assert main(["demo", str(tmp_path / "demo"), "--seed", "-1"]) == 2
+    assert "seed must be a whole number from 0, got -1" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_an_output_error(fake, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["demo", str(tmp_path / "file" / "demo")]) == 6

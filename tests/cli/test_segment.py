@@ -301,6 +301,45 @@ def test_resume_goes_on_where_a_run_over_many_ended(fake, tmp_path):
     assert len(fake.predictions) == 4
 
 
+@pytest.mark.parametrize("naming", ["bids", "sct"])
+def test_resume_leaves_results_out_that_a_pattern_finds(naming, fake, tmp_path, capsys):
+    for n in (1, 2):
+        save_cord(tmp_path / f"sub-0{n}_T2w.nii.gz")
+    options = ["--mask", "--uncertainty", "--naming", naming, "--resume"]
+    assert segment(*sorted(tmp_path.glob("*.nii.gz")), *options) == 0
+    assert len(list(tmp_path.glob("*.nii.gz"))) == 8
+    assert segment(*sorted(tmp_path.glob("*.nii.gz")), *options) == 0
+    assert len(fake.predictions) == 2
+    assert capsys.readouterr().err.count("is a result of softcord, no image, and is left out.") == 6
+
+
+def test_resume_knows_the_maps_of_o_whatever_their_names(fake, tmp_path):
+    image = save_cord(tmp_path / "a.nii.gz")
+    segment(image, "-o", tmp_path / "b.nii.gz")
+    assert segment(*sorted(tmp_path.glob("*.nii.gz")), "--resume") == 0
+    assert len(fake.predictions) == 2
+    assert names(tmp_path) == {"a.nii.gz", "b.nii.gz", "b.json", "a_softseg.nii.gz", "a_softseg.json"}
+
+
+def test_an_image_too_large_for_the_memory_is_bad_input_and_the_others_go_on(
+    fake, tmp_path, monkeypatch, capsys
+):
+    images = [save_cord(tmp_path / f"{name}.nii.gz") for name in "abc"]
+
+    def predict(data, *others):
+        if len(fake.predictions) == 1:
+            fake.predictions.append(data.shape)
+            raise MemoryError
+        return fake.predict(data, *others)
+
+    monkeypatch.setattr(sys.modules["softcord.engines"], "predict", predict)
+    assert segment(*images) == 7
+    said = capsys.readouterr().err
+    assert f"{images[1]}: too large for the memory that is free (24 x 24 x 30 voxels)" in said
+    assert f"{images[1]} (3)" in said
+    assert len(list(tmp_path.glob("*_softseg.nii.gz"))) == 2
+
+
 def test_resume_repeats_the_exit_code_of_an_image_without_cord(fake, tmp_path):
     image = save_cordless(tmp_path / "t2.nii.gz")
     assert segment(image) == 4
@@ -371,6 +410,14 @@ def test_a_progress_bar_is_drawn_on_a_terminal_for_many_images(fake, terminal, c
     images = [save_cord(tmp_path / f"{name}.nii.gz") for name in "abc"]
     segment(*images)
     assert "Segmenting [" in capsys.readouterr().err
+
+
+def test_a_progress_bar_is_drawn_on_a_terminal_for_the_volumes_of_one_image(fake, terminal, capsys, tmp_path):
+    image = save_nifti(np.stack([cord_data()] * 3, axis=-1), tmp_path / "dwi.nii.gz")
+    segment(image, "--volumes", "each")
+    assert "Segmenting volumes [" in capsys.readouterr().err
+    segment(image, "--overwrite")
+    assert "Segmenting" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["-q"], []], ids=["quiet", "no terminal"])

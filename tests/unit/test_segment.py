@@ -1,4 +1,5 @@
 from itertools import permutations, product
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -64,6 +65,17 @@ def test_the_image_is_not_changed(fake):
 def test_an_image_made_in_memory_is_checked_like_a_file(fake):
     with pytest.raises(InputError, match="got 2-D"):
         softcord.segment(nib.Nifti1Image(np.ones((4, 4), np.int16), np.eye(4)))
+
+
+def test_an_array_is_refused_with_the_way_to_an_image(fake):
+    with pytest.raises(InputError, match=r"got ndarray.*nibabel.Nifti1Image\(array, affine\)"):
+        softcord.segment(cord_data())
+
+
+def test_one_path_in_the_place_of_a_list_is_a_usage_error(fake):
+    for path in ("t2.nii.gz", Path("t2.nii.gz")):
+        with pytest.raises(UsageError, match="must be a list of paths"):
+            softcord.segment_files(path)
 
 
 def test_a_model_is_loaded_once_for_many_images(fake):

@@ -132,7 +132,7 @@ def _segment(args: argparse.Namespace) -> int:
         qc=args.qc,
         subject=args.qc_subject,
         outputs=outputs,
-        progress=not quiet and len(args.i) > 1,
+        progress=not quiet,
         on_result=lambda result, _: report(result, quiet=quiet, place=result.outputs.mask),
     )
     if not quiet:

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         model=args.model,
         device=args.device,
         threads=args.threads,
-        progress=not args.quiet and len(args.images) > 1,
+        progress=not args.quiet,
         on_result=lambda result, _: report(result, quiet=bool(args.quiet)),
     )
     if not args.quiet:

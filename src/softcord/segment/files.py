@@ -11,13 +11,13 @@ from pathlib import Path
 
 from softcord import models
 from softcord.bids import Outputs, image_stem, plan_outputs
-from softcord.errors import OutputError, SoftcordError, UsageError
+from softcord.errors import InputError, OutputError, SoftcordError, UsageError
 from softcord.models import Model, ModelInfo
 from softcord.nifti import load_image
 from softcord.progress import track
 from softcord.segment.image import Segmentation, segment
 from softcord.segment.options import FileOptions, FileResult, OnResult, written
-from softcord.segment.results import find_foreign, finished_result, read_record, write_result
+from softcord.segment.results import find_foreign, find_results, finished_result, read_record, write_result
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,24 +48,30 @@ def segment_files(
     outputs : sequence of Outputs, optional
         Names of the results, one per input. Default: by `options`.
     progress : bool
-        Show a progress bar.
+        Show a progress bar: over the images, or over the volumes if there is one image.
     on_result : callable, optional
         Called after each input with its FileResult and, if it was segmented just now, its Segmentation.
 
     Returns
     -------
     list of FileResult
-        One per input, in order; `error` says why one failed.
+        One per input, in order; `error` says why one failed. With `resume`, inputs that are results of
+        softcord themselves, as a pattern finds them on a second run, are left out.
 
     Raises
     ------
     UsageError
-        Before anything is computed: if two inputs would write one file, or an output is an input.
+        Before anything is computed: if two inputs would write one file, or an output is an input; or if
+        `inputs` is one path and no list.
     ModelError
         If the model cannot be loaded.
     """
     options = options or FileOptions()
+    if isinstance(inputs, str | Path):
+        raise UsageError(f"inputs must be a list of paths, got the one path {inputs}. Give it as a list.")
     paths = [Path(path) for path in inputs]
+    if options.resume and outputs is None:
+        paths = _without_results(paths)
     places = list(outputs) if outputs is not None else plan(paths, options)
     if any(place.new_folder is not None for place in places[:1]):  # -o names one folder for all
         _refuse(folder_problem(places[0]))
@@ -73,7 +79,7 @@ def segment_files(
     problems = [find_problem(path, place, options, inputs=paths) for path, place in pairs]
     results = []
     todo = list(zip(paths, places, problems, strict=True))
-    for path, place, problem in track(todo, "Segmenting", enabled=progress):
+    for path, place, problem in track(todo, "Segmenting", enabled=progress and len(todo) > 1):
         result = FileResult(path, place, error=problem) if problem else None
         segmentation = None
         if result is None and options.resume:
@@ -82,11 +88,28 @@ def segment_files(
             if isinstance(model, str | Path):
                 model = models.load(model, device=device, threads=threads)
                 _LOG.info("model %s %s runs on %s", model.info.name, model.info.version, model.device)
-            result, segmentation = _segment_file(path, place, options, model, threads, paths)
+            result, segmentation = _segment_file(
+                path,
+                place,
+                options,
+                model,
+                threads=threads,
+                inputs=paths,
+                progress=progress and len(todo) == 1,
+            )
         results.append(result)
         if on_result:
             on_result(result, segmentation)
     return results
+
+
+def _without_results(paths: Sequence[Path]) -> list[Path]:
+    """The inputs that are no results of softcord, whose sidecars name them; the others are warned about."""
+    results = {folder: find_results(folder) for folder in {path.parent for path in paths}}
+    for path in paths:
+        if path.name in results[path.parent]:
+            _LOG.warning("%s is a result of softcord, no image, and is left out.", path)
+    return [path for path in paths if path.name not in results[path.parent]]
 
 
 def _refuse(problem: SoftcordError | None) -> None:
@@ -178,13 +201,28 @@ def _segment_file(
     place: Outputs,
     options: FileOptions,
     model: Model,
+    *,
     threads: int | None,
     inputs: Sequence[Path],
+    progress: bool,
 ) -> tuple[FileResult, Segmentation | None]:
     """Segment one input and write its results; no segmentation is returned if either fails."""
     try:
-        segmentation = segment(path, model=model, volumes=options.volumes, uncertainty=options.uncertainty)
+        segmentation = segment(
+            path,
+            model=model,
+            volumes=options.volumes,
+            uncertainty=options.uncertainty,
+            progress=progress,
+        )
         result = write_result(path, place, options, segmentation, threads=threads, inputs=inputs)
         return result, segmentation
+    except MemoryError:
+        shape = " x ".join(str(n) for n in load_image(path).shape)
+        too_large = InputError(
+            f"{path}: too large for the memory that is free ({shape} voxels). Close other programs, crop the "
+            "image, or use another machine."
+        )
+        return FileResult(path, place, error=too_large), None
     except SoftcordError as error:
         return FileResult(path, place, error=error), None

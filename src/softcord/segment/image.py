@@ -23,6 +23,7 @@ from softcord.nifti import (
     read_volumes,
 )
 from softcord.orientation import Canonical, restore, to_canonical
+from softcord.progress import Bar
 
 Volumes: TypeAlias = int | Literal["mean", "each"]
 """Which volumes of a 4-D image: their mean, each on its own, or one by index."""
@@ -104,6 +105,7 @@ def segment(
     threads: int | None = None,
     volumes: Volumes = "mean",
     uncertainty: bool = False,
+    progress: bool = False,
 ) -> Segmentation:
     """Soft segmentation of the spinal cord.
 
@@ -121,6 +123,8 @@ def segment(
         Which volumes of a 4-D image.
     uncertainty : bool
         Also return how much the result moves under test-time augmentation; takes several times longer.
+    progress : bool
+        Show a progress bar over the volumes of a 4-D image, if each is segmented.
 
     Returns
     -------
@@ -142,11 +146,21 @@ def segment(
     """
     if isinstance(image, str | Path):
         image = load_image(image)
+    elif not hasattr(image, "dataobj"):
+        raise InputError(
+            f"image must be a nibabel image or the path of one, got {type(image).__name__}. "
+            "An array needs its affine: nibabel.Nifti1Image(array, affine)."
+        )
     else:
         check_image(image)
     if isinstance(model, str | Path):
         model = models.load(model, device=device, threads=threads)
-    parts = [_segment_volume(volume, model, uncertainty=uncertainty) for volume in _read(image, volumes)]
+    total = _n_volumes(image) if volumes == "each" else 1
+    parts = []
+    with Bar(total, "Segmenting volumes", enabled=progress and total > 1) as bar:
+        for volume in _read(image, volumes):
+            parts.append(_segment_volume(volume, model, uncertainty=uncertainty))
+            bar.advance()
     if all(part.constant for part in parts):
         raise InputError(
             f"{image.get_filename() or 'the image'}: every volume is constant, so there is nothing to see."

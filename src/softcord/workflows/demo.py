@@ -68,7 +68,7 @@ def demo(
     folder : path
         Where to; made when missing. What an earlier demo wrote there is replaced.
     seed : int
-        Which phantom.
+        Which phantom, from 0.
     contrast : str
         One of `softcord.phantoms.CONTRASTS`.
     model : Model, str or path
@@ -82,12 +82,14 @@ def demo(
     Raises
     ------
     UsageError
-        If there is no such contrast.
+        If there is no such contrast, or the seed is below 0.
     OutputError
         If the folder cannot be written.
     """
     if contrast not in CONTRASTS:
         raise UsageError(f"contrast must be one of {', '.join(CONTRASTS)}, got {contrast!r}.")
+    if seed < 0:
+        raise UsageError(f"seed must be a whole number from 0, got {seed}.")
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
