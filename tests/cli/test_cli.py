@@ -132,7 +132,7 @@ def test_images_are_segmented_although_nobody_reads_the_lines(deaf, tmp_path):
 
 
 def test_an_error_of_several_lines_is_one_line(capsys):
-    console.complain("first\n  second\tthird")
+    console.complain("first\n  second\r\nthird")
     assert capsys.readouterr().err == "softcord: error: first second third\n"
 
 
@@ -170,7 +170,7 @@ def test_verbosity_chooses_what_of_the_log_is_shown(options, levels, monkeypatch
     monkeypatch.setattr("softcord.cli.build_parser", lambda: parser)
     args = parser.parse_args(["info", *options])
     args.run = run_info
-    monkeypatch.setattr(parser, "parse_args", lambda argv: args)
+    monkeypatch.setattr(parser, "parse_known_args", lambda argv: (args, []))
     assert main([]) == 0
     assert capsys.readouterr().err.splitlines() == [f"softcord: {level}: a line" for level in levels]
 

@@ -456,8 +456,15 @@ def test_without_an_image_it_is_a_usage_error(capsys):
     assert "IMAGE" in capsys.readouterr().err
 
 
-def test_options_may_not_be_abbreviated(image):
+def test_options_may_not_be_abbreviated(image, capsys):
     assert segment(image, "--over") == 2
+    message = "unrecognized arguments: --over. See: softcord segment --help"
+    assert capsys.readouterr().err == f"softcord: error: {message}\n"
+
+
+def test_spaces_in_a_name_are_said_as_they_are(fake, tmp_path, capsys):
+    segment(tmp_path / "two  spaces.nii.gz")
+    assert "two  spaces.nii.gz: no such file" in capsys.readouterr().err
 
 
 # ---- review page
@@ -485,6 +492,20 @@ def test_resume_adds_a_missing_entry_and_keeps_one_that_is_there(fake, image, tm
     segment(image, "--resume", "--qc", tmp_path / "qc")
     assert entry.stat().st_mtime_ns == before
     assert len(fake.predictions) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [["--model", "other"], ["-o", "cord.png"], ["--volumes", "3"]], ids=" ".join
+)
+def test_a_run_that_makes_no_entry_leaves_no_review_folder(options, image, tmp_path):
+    assert segment(image, "--qc", tmp_path / "new" / "qc", *options) != 0
+    assert names(tmp_path) == {image.name}
+
+
+def test_a_review_folder_that_was_there_stays(image, tmp_path):
+    (tmp_path / "qc").mkdir()
+    assert segment(image, "--qc", tmp_path / "qc", "-o", "cord.png") == 2
+    assert (tmp_path / "qc").is_dir()
 
 
 def test_an_image_without_cord_has_an_entry(fake, tmp_path):

@@ -67,7 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     try:
-        args = parser.parse_args(argv)
+        args, unknown = parser.parse_known_args(argv)
+        if unknown:
+            program = " ".join(filter(None, [parser.prog, args.command]))
+            complain(f"unrecognized arguments: {' '.join(unknown)}. See: {program} --help")
+            return 2
         if args.command is None:
             parser.print_help(sys.stderr)
             return 2

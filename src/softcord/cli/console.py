@@ -6,6 +6,7 @@ Results go to stdout, everything else to stderr. Lines are written past a progre
 import argparse
 import logging
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -40,7 +41,7 @@ def say(line: str) -> None:
 
 def complain(message: str) -> None:
     """Write an error: one line that names the program."""
-    _write("softcord: error: " + " ".join(message.split()), sys.stderr)
+    _write("softcord: error: " + re.sub(r"\s*[\r\n]+\s*", " ", message), sys.stderr)
 
 
 def _write(line: str, stream: TextIO) -> None:

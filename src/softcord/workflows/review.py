@@ -1,7 +1,8 @@
 """Segment images and add each result to a review page."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,18 +57,17 @@ def segment_and_review(
         if on_result:
             on_result(result, segmentation)
 
-    if qc is not None:
-        _make_folder(Path(qc))
-    segment_files(
-        inputs,
-        options,
-        model=model,
-        device=device,
-        threads=threads,
-        outputs=outputs,
-        progress=progress,
-        on_result=review,
-    )
+    with contextlib.nullcontext() if qc is None else _made(Path(qc)):
+        segment_files(
+            inputs,
+            options,
+            model=model,
+            device=device,
+            threads=threads,
+            outputs=outputs,
+            progress=progress,
+            on_result=review,
+        )
     return reviewed
 
 
@@ -94,6 +94,19 @@ def _review(
 def _subject_of(path: Path) -> str:
     named = parse_name(image_stem(path))
     return f"sub-{named[0]['sub']}" if named else ""
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make the folder of the page; what was made goes again if nothing was put there."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    _make_folder(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty, and those above it, stay
+            for path in new:
+                path.rmdir()
 
 
 def _make_folder(folder: Path) -> None:
