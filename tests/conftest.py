@@ -1,8 +1,9 @@
 """Fixtures for all tests, and the rule about skipped ones.
 
 With SOFTCORD_TESTS_MUST_NOT_SKIP=1 a skipped test is a failure, so that a suite that silently tests less
-cannot pass. Two kinds may still be skipped: tests that need the folder of real images beside the
-repository, where it is absent, and tests marked `gpu`, where there is none.
+cannot pass. Two kinds may still be skipped: tests that need the folder of real images, where it is absent,
+and tests marked `gpu`, where there is none. The folder is the one that SOFTCORD_TEST_DATA names, else
+`shared/` beside the repository.
 """
 
 import os
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-_SHARED = ROOT.parent / "shared"
-_NO_SHARED = f"needs the real images of {_SHARED.name}/ beside the repository, which are not here"
+_SHARED = Path(os.environ.get("SOFTCORD_TEST_DATA") or ROOT.parent / "shared")
+_NO_SHARED = "needs the folder of real images (SOFTCORD_TEST_DATA, or shared/ beside the repository)"
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of real images and reference tables beside the repository; the test is skipped without it."""
+    """Folder of real images and reference tables; the test is skipped without it."""
     if not (_SHARED / "data").is_dir():
         pytest.skip(_NO_SHARED)
     return _SHARED

@@ -48,7 +48,7 @@ def outcomes(tmp_path, root):
             [sys.executable, "-m", "pytest", "-q", *options, str(folder)],
             check=False,
             cwd=folder.parent,
-            env={**os.environ, "SOFTCORD_TESTS_MUST_NOT_SKIP": "", **environment},
+            env={**os.environ, "SOFTCORD_TESTS_MUST_NOT_SKIP": "", "SOFTCORD_TEST_DATA": "", **environment},
             capture_output=True,
             text=True,
         )
@@ -67,3 +67,9 @@ def test_a_suite_may_skip_by_default(outcomes):
 def test_only_real_images_and_gpus_may_be_missing_where_nothing_may_be_skipped(outcomes):
     found = outcomes(SOFTCORD_TESTS_MUST_NOT_SKIP="1")
     assert found == {"failed": 1, "passed": 1, "skipped": 2, "xfailed": 1, "error": 2}
+
+
+def test_the_folder_of_real_images_can_be_named(outcomes, tmp_path):
+    (tmp_path / "images" / "data").mkdir(parents=True)
+    found = outcomes(SOFTCORD_TEST_DATA=str(tmp_path / "images"))
+    assert found == {"passed": 2, "skipped": 4, "xfailed": 1}
