@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softcord._typing import FloatArray
-from softcord.phantoms.anatomy import Anatomy, Lesion
+from softcord.phantoms.anatomy import HALF_LENGTH, Anatomy, Lesion
 from softcord.phantoms.noise import NoiseField
 from softcord.phantoms.tissues import Palette, Tissue
 
@@ -126,7 +126,7 @@ class Painter:
         yield T.AIRWAY, inside * _cover(_ellipse(u - cx, v - cy, radius, radius * 0.8), h)
         for vu, vv, radius in a.vessels:
             yield T.VESSEL, inside * _cover(np.hypot(u - vu, v - vv) - radius, h)
-        if a.top_z < 400:
+        if a.top_z < HALF_LENGTH:
             brain = _ball(points.x, points.y - 25, points.z - a.top_z - 75, 62.0, 78.0, 72.0)
             yield T.CSF, _cover(brain - 3.0, h)
             fold = NoiseField(np.random.default_rng(a.seed + 1), 9.0)(points.x, points.y, points.z)
@@ -142,7 +142,7 @@ class Painter:
         )
         body_v = v - a.body_ap - 1.0
         bone = _wave(along, a.period, 1 - a.disc_share) if a.period else along
-        below_top = _cover(points.z - a.top_z, hz) if a.top_z < 400 else np.float32(1)
+        below_top = _cover(points.z - a.top_z, hz) if a.top_z < HALF_LENGTH else np.float32(1)
         column = _ellipse(u, body_v, a.body_rl, a.body_ap, 2.8)
         yield T.DISC, below_top * _cover(column - a.disc_bulge * (bone > 0), h)
         yield T.CORTEX, below_top * _cover(np.maximum(column, bone), h)
@@ -186,7 +186,7 @@ class Painter:
                             np.hypot(canal.u - side * out * canal.rl, canal.v - level * canal.ap) - 0.7, h
                         ),
                     )
-        if a.conus_z > -400 or not a.has_cord:
+        if a.conus_z > -HALF_LENGTH or not a.has_cord:
             below = _cover(points.z - a.conus_z - 25.0, 10.0) if a.has_cord else np.float32(1)
             places, radii = self._filaments
             for (pu, pv), radius in zip(places, radii, strict=True):
@@ -201,7 +201,7 @@ class Painter:
         cos, sin = np.cos(turn), np.sin(turn)
         u, v = u * cos + v * sin, v * cos - u * sin
         v = v - a.bend * half_ap * ((u / half_rl) ** 2 - 0.25)
-        if a.top_z < 400:  # the brainstem: wider, and no cord by definition
+        if a.top_z < HALF_LENGTH:  # the brainstem: wider, and no cord by definition
             wide = np.clip((points.z - a.top_z) / 25, 0, 1)
             stem = _cover(_ellipse(u, v, half_rl + 6 * wide, half_ap + 5 * wide), h)
             yield T.BRAIN, stem * _cover(a.top_z - points.z, points.voxel_z)
