@@ -502,6 +502,22 @@ def test_a_run_that_makes_no_entry_leaves_no_review_folder(options, image, tmp_p
     assert names(tmp_path) == {image.name}
 
 
+def test_resume_draws_an_entry_anew_that_shows_another_result(fake, image, tmp_path):
+    segment(image, "--qc", tmp_path / "qc")
+    (entry,) = (tmp_path / "qc" / "entries").iterdir()
+    segment(image, "--threshold", "0.3", "--overwrite")
+    segment(image, "--resume", "--qc", tmp_path / "qc")
+    assert list((tmp_path / "qc" / "entries").iterdir()) == [entry]
+    assert "line: 0.3)" in entry.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names outside UTF-8 are refused elsewhere")
+def test_a_name_outside_utf_8_has_a_result_and_an_entry(fake, tmp_path):
+    image = save_cord(tmp_path / "scan\udcff.nii.gz")
+    assert segment(image, "--qc", tmp_path / "qc") == 0
+    assert "scan\\udcff.nii.gz" in (tmp_path / "qc" / "index.html").read_text()
+
+
 def test_a_review_folder_that_was_there_stays(image, tmp_path):
     (tmp_path / "qc").mkdir()
     assert segment(image, "--qc", tmp_path / "qc", "-o", "cord.png") == 2

@@ -10,7 +10,7 @@ import pytest
 from fakes import cord_data, cord_share
 from softcord.errors import GeometryError, OutputError
 from softcord.flags import Flag
-from softcord.qc import add_entry, entry_path, write_index
+from softcord.qc import Origin, add_entry, entry_path, is_drawn, write_index
 from softcord.qc.pages import NOTICE, Record, entry_page, index_page, read_record
 from softcord.qc.views import (
     TILE_PIXELS,
@@ -225,6 +225,57 @@ def test_a_series_is_shown_by_its_mean(tmp_path):
     page = add_entry(series, maps, tmp_path, source="dwi.nii.gz").read_text()
     assert read_record(page).volume_mm3 == pytest.approx(np.pi * 25 * 60 / 2, rel=0.01)
     assert read_record(page).mean_area_mm2 == pytest.approx(np.pi * 25, rel=0.01)
+
+
+def test_the_volume_that_was_segmented_is_the_one_that_is_shown(tmp_path):
+    image, soft = images()
+    dark = cord_data()
+    dark[12:] = 0
+    series = nib.Nifti1Image(np.stack([dark, cord_data(), dark], axis=-1), image.affine)
+    shown = [
+        pictures(add_entry(series, soft, tmp_path, source="dwi.nii.gz", origin=Origin(volumes=n)).read_text())
+        for n in (0, 1, 2)
+    ]
+    alone = pictures(add_entry(image, soft, tmp_path, source="t2.nii.gz").read_text())
+    assert np.array_equal(shown[1][0], alone[0])
+    assert not np.array_equal(shown[0][0], alone[0])
+    assert len(order(tmp_path)) == 4  # no volume replaces another
+
+
+def test_the_line_is_drawn_at_the_threshold(tmp_path):
+    radii = []
+    image, _ = images()
+    ramp = np.clip(2 - np.hypot(*np.indices((24, 24)) - 11.5) / 5, 0, 1).astype(
+        np.float32
+    )  # 1 to 0: 5 to 10 mm
+    soft = nib.Nifti1Image(np.repeat(ramp[:, :, None], 30, axis=2), image.affine)
+    for threshold in (0.3, 0.5, 0.7):
+        origin = Origin(threshold=threshold)
+        page = add_entry(image, soft, tmp_path, source="t2.nii.gz", origin=origin).read_text()
+        assert f"line: {threshold})" in page
+        tile = pictures(page)[1][:TILE_PIXELS, :TILE_PIXELS]
+        line = np.argwhere((tile[..., 2] > 0.8) & (tile[..., 3] > 0.5))
+        radii.append(np.sqrt(np.sum((line - TILE_PIXELS // 2) ** 2, axis=1)).mean() * 40 / TILE_PIXELS)
+    assert np.allclose(radii, [8.5, 7.5, 6.5], atol=0.4)
+
+
+def test_the_entry_says_how_the_result_was_made_and_is_known_by_it(tmp_path):
+    origin = Origin("/out/t2_softseg.nii.gz", 2, 0.3, "softcord", "1.2", "ab" * 32, "2026-01-02T03:04:05")
+    image, soft = images()
+    series = nib.Nifti1Image(np.stack([cord_data()] * 3, axis=-1), image.affine)
+    page = add_entry(series, soft, tmp_path, source="t2.nii.gz", origin=origin).read_text()
+    assert all(text in page for text in (origin.result, "softcord 1.2 " + "ab" * 32, origin.date))
+    assert read_record(page).origin == origin
+    assert is_drawn(tmp_path, "t2.nii.gz", origin)
+    assert not is_drawn(tmp_path, "t2.nii.gz", Origin(volumes=2))
+    assert not is_drawn(tmp_path, "t1.nii.gz", origin)
+
+
+def test_a_name_outside_utf_8_can_be_shown(tmp_path):
+    name = "scan\udcff.nii.gz"
+    page = add(tmp_path / "qc", name).read_text()
+    assert "scan\\udcff.nii.gz" in page
+    assert "scan\\udcff.nii.gz" in (tmp_path / "qc" / "index.html").read_text()
 
 
 def test_an_empty_segmentation_has_an_entry(tmp_path):

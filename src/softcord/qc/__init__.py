@@ -3,7 +3,8 @@
 Images in, HTML out. Matplotlib is imported only inside :mod:`softcord.qc.drawing`, when an entry is drawn.
 """
 
-from softcord.qc.entry import add_entry, entry_path
+from softcord.qc.entry import add_entry, entry_path, is_drawn
 from softcord.qc.index import write_index
+from softcord.qc.pages import Origin
 
-__all__ = ["add_entry", "entry_path", "write_index"]
+__all__ = ["Origin", "add_entry", "entry_path", "is_drawn", "write_index"]

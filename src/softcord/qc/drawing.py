@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 OUTLINE_COLOUR = "#22e6ff"
 _DPI = 100
+_LOWEST_LINE = 0.01  # a line at 0 would run anywhere outside the cord
 
 
-def draw(view: View) -> tuple[str, str]:
+def draw(view: View, *, threshold: float = 0.5) -> tuple[str, str]:
     """Draw a view as two pictures of one size: the image, and the segmentation to lay over it.
 
     Parameters
     ----------
     view : View
         What to draw.
+    threshold : float in [0, 1)
+        Share of cord at which the line is drawn; for less than 0.01, at 0.01.
 
     Returns
     -------
@@ -37,8 +40,9 @@ def draw(view: View) -> tuple[str, str]:
     background = _as_address(figure)
     figure, axes = _canvas(view)
     axes.imshow(_colours(view), interpolation="nearest")
-    if view.soft.max() > 0.5 > view.soft.min():
-        axes.contour(view.soft, levels=[0.5], colors=[OUTLINE_COLOUR], linewidths=1.0)
+    level = max(threshold, _LOWEST_LINE)
+    if view.soft.max() > level > view.soft.min():
+        axes.contour(view.soft, levels=[level], colors=[OUTLINE_COLOUR], linewidths=1.0)
     return background, _as_address(figure)
 
 

@@ -4,11 +4,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 
 from softcord._typing import FloatArray, Zooms
+from softcord.bids import image_stem
 from softcord.errors import GeometryError, OutputError
 from softcord.flags import Flag
 from softcord.nifti import Image, read_volume, write_text
@@ -16,19 +17,29 @@ from softcord.orientation import to_canonical
 from softcord.provenance import absolute_path
 from softcord.qc.drawing import draw
 from softcord.qc.index import write_index
-from softcord.qc.pages import Record, entry_page
+from softcord.qc.pages import Origin, Record, entry_page, read_record
 from softcord.qc.views import axial_mosaic, sagittal_view
 from softcord.softseg import mean_area, slice_areas
 
 
-def entry_path(folder: str | Path, source: str | Path) -> Path:
-    """Where the entry of an image lies: one place per source, so that a new run replaces the old entry."""
+def entry_path(folder: str | Path, source: str | Path, volumes: int | str = "mean") -> Path:
+    """Where the entry of a result lies: one per image, or volume of it, so that a new run replaces it."""
     source = Path(source)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name.removesuffix(".gz").removesuffix(".nii"))[:80]
-    digest = hashlib.sha256(str(absolute_path(source)).encode("utf-8", errors="surrogateescape")).hexdigest()[
-        :10
-    ]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", image_stem(source))[:80]
+    named = str(absolute_path(source)).encode("utf-8", errors="surrogateescape")
+    if isinstance(volumes, int):
+        stem, named = f"{stem}_vol-{volumes}", named + b"\0%d" % volumes
+    digest = hashlib.sha256(named).hexdigest()[:10]
     return Path(folder) / "entries" / f"{stem}_{digest}.html"
+
+
+def is_drawn(folder: str | Path, source: str | Path, origin: Origin) -> bool:
+    """Whether the page has the entry of this very result, as it would be drawn now."""
+    try:
+        record = read_record(entry_path(folder, source, origin.volumes).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return record is not None and record.origin == origin
 
 
 def add_entry(
@@ -39,6 +50,7 @@ def add_entry(
     subject: str = "",
     source: str | Path,
     flags: Sequence[Flag] = (),
+    origin: Origin | None = None,
 ) -> Path:
     """Write the entry of one result, and the index of its folder anew.
 
@@ -48,7 +60,7 @@ def add_entry(
     Parameters
     ----------
     image : nibabel image, (I, J, K) or (I, J, K, T)
-        What was segmented; the mean over volumes is shown.
+        What was segmented; the volume that `origin` names is shown, or the mean over volumes.
     soft : nibabel image, (I, J, K) or (I, J, K, T)
         Soft segmentation on the same grid.
     folder : path
@@ -56,9 +68,11 @@ def add_entry(
     subject : str, optional
         Shown in the index.
     source : path
-        Where the image came from. An entry with the same source is replaced.
+        Where the image came from. An entry with the same source, and volume of it, is replaced.
     flags : sequence of Flag, optional
         Why the result may be wrong.
+    origin : Origin, optional
+        How the result was made, and at which threshold the line is drawn.
 
     Returns
     -------
@@ -77,14 +91,18 @@ def add_entry(
             f"{source}: image and segmentation must be on one grid, "
             f"got {image.shape[:3]} and {soft.shape[:3]}."
         )
-    path = entry_path(folder, source)
-    data, zooms = _canonical(read_volume(image)[0], image)
+    origin = origin or Origin()
+    path = entry_path(folder, source, origin.volumes)
+    volume: int | Literal["mean"] = origin.volumes if isinstance(origin.volumes, int) else "mean"
+    data, zooms = _canonical(read_volume(image, volume=volume)[0], image)
     shares, _ = _canonical(_mean_volume(soft), soft)
     areas = _slice_areas(soft)
-    record = _record(shares, zooms, areas, subject=subject, source=Path(source), flags=tuple(flags))
+    record = _record(
+        shares, zooms, areas, subject=subject, source=Path(source), flags=tuple(flags), origin=origin
+    )
     views = {
-        "Axial, centred on the cord": draw(axial_mosaic(data, shares, zooms)),
-        "Sagittal, following the cord": draw(sagittal_view(data, shares, zooms)),
+        "Axial, centred on the cord": draw(axial_mosaic(data, shares, zooms), threshold=origin.threshold),
+        "Sagittal, following the cord": draw(sagittal_view(data, shares, zooms), threshold=origin.threshold),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +139,7 @@ def _record(
     subject: str,
     source: Path,
     flags: tuple[Flag, ...],
+    origin: Origin,
 ) -> Record:
     shape = " x ".join(str(n) for n in shares.shape)
     sizes = " x ".join(f"{zoom:.3g}" for zoom in zooms)
@@ -132,4 +151,5 @@ def _record(
         volume_mm3=float(areas.sum() * zooms[2] / areas.shape[1]),
         mean_area_mm2=mean_area(areas),
         grid=f"{shape} voxels of {sizes} mm (towards right, anterior, superior)",
+        origin=origin,
     )

@@ -32,6 +32,33 @@ footer { border-top: 1px solid #333; color: #aaa; margin-top: 2rem; padding-top:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """How a result was made, and what of it is drawn.
+
+    Attributes
+    ----------
+    result : str
+        Path of the soft map.
+    volumes : int or str
+        Index of the volume of a series that was segmented, "mean", or "each": then the mean of all is shown.
+    threshold : float
+        Share of cord at which the line is drawn.
+    model, version, sha256 : str
+        Name, version and checksum of the model; empty if they are not known.
+    date : str
+        When it was made.
+    """
+
+    result: str = ""
+    volumes: int | str = "mean"
+    threshold: float = 0.5
+    model: str = ""
+    version: str = ""
+    sha256: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What the index knows of an entry.
 
@@ -47,6 +74,8 @@ class Record:
         Volume of the cord and its mean area per slice; 0 without cord.
     grid : str
         Shape and voxel size, as text.
+    origin : Origin
+        How the result was made.
     """
 
     subject: str
@@ -56,6 +85,7 @@ class Record:
     volume_mm3: float
     mean_area_mm2: float
     grid: str
+    origin: Origin = Origin()
 
     @property
     def badness(self) -> tuple[bool, int]:
@@ -71,7 +101,8 @@ def read_record(page: str) -> Record | None:
         return None
     try:
         fields = json.loads(page[start + len(_OPEN) : end])
-        return Record(**{**fields, "flags": tuple(Flag(**flag) for flag in fields["flags"])})
+        flags = tuple(Flag(**flag) for flag in fields["flags"])
+        return Record(**{**fields, "flags": flags, "origin": Origin(**fields["origin"])})
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -86,14 +117,19 @@ def entry_page(record: Record, views: dict[str, tuple[str, str]]) -> str:
     views : dict of str to (str, str)
         Caption to the addresses of background and overlay.
     """
+    origin = record.origin
     facts = {
         "Source": record.source,
         "Grid": record.grid,
         "Volume": f"{record.volume_mm3:.0f} mm³",
         "Mean area per axial slice": f"{record.mean_area_mm2:.1f} mm²",
+        "Result": origin.result,
+        "Volume of a series": str(origin.volumes),
+        "Model": " ".join(filter(None, [origin.model, origin.version, origin.sha256])),
+        "Date": origin.date,
     }
     rows = "".join(
-        f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>\n" for name, value in facts.items()
+        f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>\n" for name, value in facts.items() if value
     )
     pictures = "".join(_picture(caption, below, above) for caption, (below, above) in views.items())
     title = f"{record.subject} {record.name}".strip()
@@ -101,7 +137,7 @@ def entry_page(record: Record, views: dict[str, tuple[str, str]]) -> str:
         f'<p><a href="../index.html">All results</a></p>\n<h1>{html.escape(title)}</h1>\n'
         f"{_flag_list(record.flags)}\n<table>{rows}</table>\n"
         '<input type="checkbox" id="overlay" checked><label for="overlay"> show the segmentation '
-        f"(colour: share of cord in the voxel; line: 0.5)</label>\n{pictures}"
+        f"(colour: share of cord in the voxel; line: {origin.threshold:g})</label>\n{pictures}"
     )
     data = json.dumps(asdict(record)).replace("<", "\\u003c")
     return _page(title, body, head=_OPEN + data + _CLOSE)

@@ -10,7 +10,8 @@ from softcord.bids import Outputs, image_stem, parse_name
 from softcord.errors import OutputError, SoftcordError
 from softcord.models import Model
 from softcord.nifti import load_image
-from softcord.qc import add_entry, entry_path
+from softcord.provenance import absolute_path
+from softcord.qc import Origin, add_entry, is_drawn
 from softcord.segment import FileOptions, FileResult, OnResult, Segmentation, segment_files
 
 
@@ -74,8 +75,9 @@ def segment_and_review(
 def _review(
     result: FileResult, segmentation: Segmentation | None, folder: Path, subject: str | None
 ) -> FileResult:
-    """Add the entry of one result; one that was skipped keeps the entry that it has."""
-    if segmentation is None and entry_path(folder, result.input).exists():
+    """Add the entry of one result; one that was skipped keeps the entry that shows it."""
+    origin = _origin_of(result)
+    if segmentation is None and is_drawn(folder, result.input, origin):
         return result
     try:
         add_entry(
@@ -85,10 +87,27 @@ def _review(
             subject=_subject_of(result.input) if subject is None else subject,
             source=result.input,
             flags=result.flags,
+            origin=origin,
         )
     except SoftcordError as error:
         return replace(result, error=error)
     return result
+
+
+def _origin_of(result: FileResult) -> Origin:
+    """How a result was made, by its sidecar."""
+    record = result.record
+    threshold = record.get("Threshold")
+    volumes = record.get("VolumesMode", "mean")
+    return Origin(
+        result=str(absolute_path(result.outputs.soft)),
+        volumes=volumes if isinstance(volumes, int) else str(volumes),
+        threshold=0.5 if threshold is None else float(threshold),
+        model=str(record.get("ModelName", "")),
+        version=str(record.get("ModelVersion", "")),
+        sha256=str(record.get("ModelSHA256", "")),
+        date=str(record.get("Date", "")),
+    )
 
 
 def _subject_of(path: Path) -> str:
