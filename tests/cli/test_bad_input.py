@@ -30,12 +30,14 @@ IMAGE = Path("t2.nii.gz")
 class Case:
     """A kind of bad input.
 
-    `build` makes it in the working folder and returns the arguments after `softcord segment`.
+    `build` makes it in the working folder and returns the arguments after `softcord segment`, which runs in
+    `place`.
     """
 
     what: str
     code: int
     build: Callable[[], list[str]]
+    place: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 
 def patched(offset: int, layout: str, *values: float) -> Callable[[], list[str]]:
@@ -110,6 +112,16 @@ def existing_result() -> list[str]:
     return [str(save_cord(IMAGE))]
 
 
+def map_of_something_else() -> list[str]:
+    Path("t2_softseg.nii.gz").write_text("")
+    return [str(save_cord(IMAGE)), "--resume"]
+
+
+def sidecar_of_the_image() -> list[str]:
+    Path("t2.json").write_text("{}")
+    return [str(save_cord(IMAGE)), "-o", "t2.nii", "--overwrite"]
+
+
 def two_for_one_file() -> list[str]:
     return [str(save_cord(Path(name, "t2.nii.gz"))) for name in ("a", "b")] + ["-o", "out/"]
 
@@ -132,6 +144,44 @@ def some_of_many() -> list[str]:
 
 def with_options(*options: str) -> Callable[[], list[str]]:
     return lambda: [str(save_cord(IMAGE)), *options]
+
+
+class FullDisk:
+    """A file on a disk that is full after some bytes."""
+
+    def __init__(self, file):
+        self._file, self._left = file, 4096
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *details):
+        self._file.close()
+
+    def write(self, data):
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(data)
+
+
+@contextlib.contextmanager
+def on_a_full_disk() -> Iterator[None]:
+    """Let every new file be on a full disk, wherever the tests run."""
+    real = Path.open
+
+    def opened(path, mode="r", **how):
+        return FullDisk(real(path, mode)) if "x" in mode else real(path, mode, **how)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Path, "open", opened)
+        yield
+
+
+def noisy() -> list[str]:
+    """An image of noise, whose map is larger than what the full disk takes."""
+    noise = np.random.default_rng(0).integers(0, 1000, (24, 24, 30)).astype(np.int16)
+    return [str(save_nifti(noise, IMAGE)), "--mask"]
 
 
 ERRORS = [
@@ -165,12 +215,15 @@ ERRORS = [
     Case("unknown model", 5, with_options("--model", "contrast-agnostic")),
     Case("damaged model", 5, damaged_model),
     Case("result exists", 6, existing_result),
+    Case("`--resume` where something else made the map", 6, map_of_something_else),
     Case("folder of the result is missing", 6, with_options("-o", "missing/cord.nii.gz")),
     Case("parent of the folder of results is missing", 6, with_options("-o", "missing/results/")),
+    Case("disk runs full while writing", 6, noisy, on_a_full_disk),
     Case("two of three images fail", 7, some_of_many),
     Case("two images would write one file", 2, two_for_one_file),
     Case("one file for the results of two images", 2, one_file_for_two),
     Case("result would replace the image", 2, with_options("-o", str(IMAGE))),
+    Case("sidecar would replace that of the image", 2, sidecar_of_the_image),
     Case("image is itself a segmentation", 2, result_of_softcord),
     Case("result is not NIfTI", 2, with_options("-o", "cord.png")),
     Case("`--resume` with `--overwrite`", 2, with_options("--resume", "--overwrite")),
@@ -259,7 +312,8 @@ def section(name: str) -> dict[str, tuple[str, ...]]:
 def test_bad_input_gets_the_exit_code_and_the_line_that_are_documented(case, tmp_path, capsys):
     with inside(tmp_path):
         arguments = case.build()
-        code = main(["segment", *arguments])
+        with case.place():
+            code = main(["segment", *arguments])
     assert code == case.code
     assert section("errors")[case.what] == (str(code), last_error(capsys.readouterr().err))
 
@@ -269,7 +323,8 @@ def test_bad_input_changes_no_file_and_leaves_none_half_written(case, tmp_path):
     with inside(tmp_path):
         arguments = case.build()
         before = contents(tmp_path)
-        main(["segment", *arguments])
+        with case.place():
+            main(["segment", *arguments])
     after = contents(tmp_path)
     assert {path: after[path] for path in before} == before
     new = {path.name for path in after.keys() - before.keys()}
@@ -283,7 +338,9 @@ def test_bad_input_changes_no_file_and_leaves_none_half_written(case, tmp_path):
 @pytest.mark.parametrize("case", [case for case in ERRORS if case.code != 7], ids=lambda case: case.what)
 def test_what_is_said_is_one_line(case, tmp_path, capsys):
     with inside(tmp_path):
-        main(["segment", *case.build()])
+        arguments = case.build()
+        with case.place():
+            main(["segment", *arguments])
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -315,51 +372,11 @@ def test_the_page_lists_these_inputs_and_no_others():
     assert list(section("flags")) == [what for what, _ in FLAGGED.values()]
 
 
-# ---- places that cannot be written
-
-
-def test_a_full_disk_is_an_output_error_that_leaves_nothing(tmp_path, capsys, monkeypatch):
-    """A disk that is full after some bytes, wherever the tests run."""
-    import softcord.nifti.saving as saving
-
-    class FullDisk:
-        def __init__(self, file):
-            self._file, self._left = file, 4096
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *details):
-            self._file.close()
-
-        def write(self, data):
-            self._left -= len(data)
-            if self._left < 0:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return self._file.write(data)
-
-    real = Path.open
-    monkeypatch.setattr(
-        saving.Path,
-        "open",
-        lambda path, mode="r", **how: FullDisk(real(path, mode)) if "x" in mode else real(path, mode, **how),
-    )
-    with inside(tmp_path):
-        noise = np.random.default_rng(0).integers(0, 1000, (24, 24, 30)).astype(np.int16)
-        image = save_nifti(noise, IMAGE)
-        before = contents(tmp_path)
-        assert main(["segment", str(image), "--mask"]) == 6
-    assert last_error(capsys.readouterr().err).endswith(
-        "cannot be written (No space left on device). Free some space."
-    )
-    assert contents(tmp_path) == before
-
-
 def write_page() -> None:
     """Write the tables of the page from what softcord says now."""
     errors, flags = [], []
     for case in ERRORS:
-        code, _, stderr = run_in_new_folder(case.build)
+        code, _, stderr = run_in_new_folder(case.build, case.place)
         errors.append((case.what, str(code), last_error(stderr)))
     for flag, (what, build) in FLAGGED.items():
         _, record, _ = run_in_new_folder(build)
@@ -378,10 +395,12 @@ def with_table(text: str, name: str, rows: str) -> str:
     return f"{before}{mark}\n{rows}\n{rest}"
 
 
-def run_in_new_folder(build: Callable[[], list[str]]) -> tuple[int, dict, str]:
+def run_in_new_folder(build, place=contextlib.nullcontext) -> tuple[int, dict, str]:
     stderr = io.StringIO()
     with tempfile.TemporaryDirectory() as name, inside(Path(name)), contextlib.redirect_stderr(stderr):
-        code = main(["segment", "--quiet", *build()])
+        arguments = build()
+        with place():
+            code = main(["segment", "--quiet", *arguments])
         record = Path("t2_softseg.json")
         return (
             code,
