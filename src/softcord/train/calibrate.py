@@ -30,15 +30,15 @@ MOST_VALUES = 2_000_000
 
 
 def calibrate(config: SynthConfig, network: CompactUNet, data: Path | None) -> tuple[float, float]:
-    """Fit the calibration on phantoms and label maps of numbers that no training draws.
+    """Fit the calibration on samples of the training's mix, of numbers that no training draws.
 
-    Real images are left out: their masks are drawn voxel by voxel and know nothing of shares.
+    Phantoms and label maps alone would not do: their contrasts are harder than those of most real images, and
+    what makes areas right on them makes them too small on real ones.
 
     Parameters
     ----------
     config : SynthConfig
-        ``schedule.calibration`` samples are drawn; 0 leaves the logits as they are, and so does a
-        configuration of images alone.
+        ``schedule.calibration`` samples are drawn; 0 leaves the logits as they are.
     network : CompactUNet
     data : Path, optional
         As for `softcord.train.synth.train_synth`.
@@ -47,11 +47,10 @@ def calibrate(config: SynthConfig, network: CompactUNet, data: Path | None) -> t
     -------
     scale, shift : float
     """
-    mix = config.mix
-    if not config.schedule.calibration or not mix.phantoms + mix.maps * bool(config.maps):
+    if not config.schedule.calibration:
         return 1.0, 0.0
-    alone = replace(config, images=[], mix=replace(mix, images=0.0, coarse=0.0))
-    task, sources = Task(alone, data), load_sources(alone, data)
+    fine = replace(config, mix=replace(config.mix, coarse=0.0))
+    task, sources = Task(fine, data), load_sources(fine, data)
     numbers = range(FIRST_NUMBER, FIRST_NUMBER + config.schedule.calibration)
     logits, shares = collect(network, (draw_numbered(task, sources, number) for number in numbers))
     if not shares.any():

@@ -72,7 +72,7 @@ def test_no_samples_leave_the_logits_as_they_are(tiny):
     assert calibrate(tiny, compact(tiny), None) == (1.0, 0.0)
 
 
-def test_a_configuration_of_images_alone_is_not_calibrated(mixed):
+def test_images_are_part_of_the_mix_that_is_calibrated_on(mixed, data):
     mix = replace(mixed.mix, phantoms=0.0, maps=0.0)
     config = replace(mixed, mix=mix, maps=[], schedule=replace(mixed.schedule, calibration=6))
-    assert calibrate(config, compact(config), None) == (1.0, 0.0)
+    assert calibrate(config, compact(config), data) != (1.0, 0.0)
