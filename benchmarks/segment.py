@@ -28,11 +28,10 @@ CASES = {
     "64x320x320, 0.8 mm": {"shape": (64, 320, 320), "zooms": (0.8, 0.8, 0.8), "contrast": "T2w"},
 }
 WHOLE = """
-import sys, softcord.engines as e
-plain = e.PredictOptions(whole=True)
-e.predict.__defaults__ = (plain,)
-import softcord.segment.image as image
-image.engines.PredictOptions = lambda **options: plain
+from importlib import import_module
+from softcord.engines import PredictOptions
+whole = PredictOptions(whole=True)
+import_module("softcord.segment.image").engines.PredictOptions = lambda **_: whole
 from softcord.cli import entry
 entry()
 """
