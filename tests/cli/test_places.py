@@ -20,6 +20,9 @@ TESTS = Path(__file__).resolve().parents[1]
 # a process with the fake network; with WAIT it stops in the middle of its nth file and says so, with RENAMED
 # after the nth file has taken its name
 CHILD = """
+import signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so do theirs
 import os, sys, time
 import pytest
 from fakes import install_fake_network
