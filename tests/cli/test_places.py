@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parents[1]
 CHILD = """
 import signal
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so do theirs
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 import os, sys, time
 import pytest
 from fakes import install_fake_network
