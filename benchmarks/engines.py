@@ -8,16 +8,13 @@ printed below the table.
 
 import argparse
 import importlib.util
-import json
 import os
-import statistics
 import tempfile
 from pathlib import Path
 
-from segment import CASES, run, write_phantom
+from segment import CASES, HEADER, measure, median_row, write_phantom
 
 ENGINES = ("onnxruntime", "openvino")
-STEPS = ("start", "read", "find", "segment", "judge", "write")
 
 
 def installed_megabytes(package: str) -> float:
@@ -36,10 +33,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--markdown", type=Path)
     args = parser.parse_args()
-    lines = [
-        "| image | engine | wall, s | peak, GB | " + " | ".join(STEPS) + " |",
-        "|" + "---|" * (4 + len(STEPS)),
-    ]
+    lines = [line.replace("way", "engine") for line in HEADER]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "image.nii.gz", Path(folder) / "out.nii.gz"
@@ -50,13 +44,11 @@ def main() -> None:
             for _ in range(args.runs + 1):
                 for engine in ENGINES:
                     os.environ["SOFTCORD_ENGINE"] = engine
-                    wall, peak = run([*command, "--threads", str(args.threads)])
-                    seconds = json.loads((Path(folder) / "out.json").read_text())["Seconds"]
-                    spent = [seconds.get(step, 0.0) for step in STEPS[1:]]
-                    rows[engine].append([wall, peak, wall - sum(spent), *spent])
+                    rows[engine].append(
+                        measure([*command, "--threads", str(args.threads)], Path(folder) / "out.json")
+                    )
             for engine in ENGINES:
-                middle = [statistics.median(column) for column in zip(*rows[engine][1:], strict=True)]
-                lines.append(f"| {name} | {engine} | " + " | ".join(f"{v:.2f}" for v in middle) + " |")
+                lines.append(median_row(name, engine, rows[engine]))
                 print(lines[-1], flush=True)
     lines.append("")
     lines.append(", ".join(f"{engine}: {installed_megabytes(engine):.0f} MB" for engine in ENGINES))

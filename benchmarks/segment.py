@@ -27,6 +27,11 @@ CASES = {
     "192x260x320, 1 mm": {"shape": (192, 260, 320), "zooms": (1.0, 1.0, 1.0), "contrast": "T1w"},
     "64x320x320, 0.8 mm": {"shape": (64, 320, 320), "zooms": (0.8, 0.8, 0.8), "contrast": "T2w"},
 }
+STEPS = ("start", "read", "find", "segment", "judge", "write")
+HEADER = (
+    "| image | way | wall, s | peak, GB | " + " | ".join(STEPS) + " |",
+    "|" + "---|" * (4 + len(STEPS)),
+)
 WHOLE = """
 from importlib import import_module
 from softcord.engines import PredictOptions
@@ -45,6 +50,20 @@ def run(arguments: list[str]) -> tuple[float, float]:
     if status:
         raise SystemExit(f"failed with status {status}: {' '.join(arguments)}")
     return time.perf_counter() - start, usage.ru_maxrss / 1e6
+
+
+def measure(arguments: list[str], sidecar: Path) -> list[float]:
+    """Wall seconds, peak memory (GB) and seconds of each step of a process that writes `sidecar`."""
+    wall, peak = run(arguments)
+    seconds = json.loads(sidecar.read_text())["Seconds"]
+    spent = [seconds.get(step, 0.0) for step in STEPS[1:]]
+    return [wall, peak, wall - sum(spent), *spent]
+
+
+def median_row(image: str, way: str, rows: list[list[float]]) -> str:
+    """A row of the table: medians of all runs but the first, which warms up."""
+    middle = [statistics.median(column) for column in zip(*rows[1:], strict=True)]
+    return f"| {image} | {way} | " + " | ".join(f"{value:.2f}" for value in middle) + " |"
 
 
 def write_phantom(path: Path, **options: object) -> None:
@@ -67,11 +86,7 @@ def main() -> None:
         "--skip-whole", action="store_true", help="leave out the network over the whole volume"
     )
     args = parser.parse_args()
-    steps = ("start", "read", "find", "segment", "judge", "write")
-    lines = [
-        "| image | way | wall, s | peak, GB | " + " | ".join(steps) + " |",
-        "|" + "---|" * (4 + len(steps)),
-    ]
+    lines = list(HEADER)
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, options in CASES.items():
@@ -91,14 +106,9 @@ def main() -> None:
             for way, arguments in ways.items():
                 if way == "whole volume" and args.skip_whole:
                     continue
-                rows = []
-                for _ in range(args.runs + 1 if way != "whole volume" else 2):
-                    wall, peak = run(arguments)
-                    seconds = json.loads((Path(folder) / "out.json").read_text())["Seconds"]
-                    start = wall - sum(seconds.get(step, 0.0) for step in steps)
-                    rows.append([wall, peak, start, *(seconds.get(step, 0.0) for step in steps[1:])])
-                middle = [statistics.median(column) for column in zip(*rows[1:], strict=True)]
-                lines.append(f"| {name} | {way} | " + " | ".join(f"{v:.2f}" for v in middle) + " |")
+                runs = args.runs + 1 if way != "whole volume" else 2
+                rows = [measure(arguments, Path(folder) / "out.json") for _ in range(runs)]
+                lines.append(median_row(name, way, rows))
                 print(lines[-1], flush=True)
     if args.markdown:
         args.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")

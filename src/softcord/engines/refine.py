@@ -187,18 +187,14 @@ def _follow(
         if ((known >= low - reach) & (known < high + reach)).any():
             waiting.add(block)
     done: set[int] = set()
-    while waiting:
-        middle = float(np.median(known))
-        block = min(
-            waiting, key=lambda b: abs((b + 0.5) * BLOCK - middle)
-        )  # outwards, so that neighbours guide
+    middle = float(np.median(known))
+    while waiting:  # outwards from the middle, so that neighbours guide
+        block = min(waiting, key=lambda b: abs((b + 0.5) * BLOCK - middle))
         waiting.remove(block)
         done.add(block)
         first, last, low, high = _planes(block, planes)
-        window = _grown_window(data, grey, grid, guide, multiple, look, (first, last, low, high))
+        window, here = _grown_window(data, grey, grid, guide, multiple, look, (first, last, low, high))
         yield window
-        cord = cord_pieces(window.looks[0], grid.zooms, level=CORD)
-        here = np.flatnonzero(cord.any(axis=(0, 1))) + first
         if here.size and here[0] <= low and block > 0:
             waiting |= {block - 1} - done
         if here.size and here[-1] >= high - 1 and block < _count(planes) - 1:
@@ -213,8 +209,11 @@ def _grown_window(
     multiple: tuple[int, int, int],
     look: Look,
     planes: tuple[int, int, int, int],
-) -> Window:
-    """One block, its window grown until no cord lies near a side; the guide learns of what was found."""
+) -> tuple[Window, np.ndarray]:
+    """One block, its window grown until no cord lies near a side, and the planes of the grid with cord.
+
+    The guide learns of what was found.
+    """
     first, last, low, high = planes
     margin = [MARGIN_MM / z for z in grid.zooms[:2]]
     known = guide.across(first, last)
@@ -227,10 +226,11 @@ def _grown_window(
         if not grown:
             break
         log.debug("planes %d to %d: the window grows", first, last)
-    for plane in np.flatnonzero(cord.any(axis=(0, 1))):
-        i, j = np.nonzero(cord[:, :, plane])
-        guide.add(first + int(plane), i + box[0].start, j + box[1].start)
-    return Window(box, looks, (low, high))
+    here = np.flatnonzero(cord.any(axis=(0, 1))) + first
+    for plane in here:
+        i, j = np.nonzero(cord[:, :, plane - first])
+        guide.add(int(plane), i + box[0].start, j + box[1].start)
+    return Window(box, looks, (low, high)), here
 
 
 def _box(
