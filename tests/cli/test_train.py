@@ -27,7 +27,7 @@ def trained(monkeypatch):
 def test_arguments_reach_the_trainer(trained, capsys):
     arguments = "--config run.yaml --out runs/1 --data maps --device cpu --threads 2".split()
     assert main(["train", "synth", *arguments]) == 0
-    options = {"data": Path("maps"), "before": None, "device": "cpu", "threads": 2}
+    options = {"data": Path("maps"), "pseudo": None, "before": None, "device": "cpu", "threads": 2}
     assert trained == [(Path("run.yaml"), Path("runs/1"), options)]
     assert capsys.readouterr().out.splitlines() == [
         "step 50 of 100, loss 0.2500",
@@ -41,7 +41,10 @@ def test_without_torch_the_extra_is_named(monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("Run: pip install 'softcord[synth]'\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["synth"], ["synth", "--config", "run.yaml"], ["other"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["synth"], ["synth", "--config", "run.yaml"], ["pseudo", "--config", "run.yaml"], ["other"]],
+)
 def test_what_is_missing_is_a_usage_error(arguments, trained):
     assert main(["train", *arguments]) == 2
     assert trained == []

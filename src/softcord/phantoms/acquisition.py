@@ -20,7 +20,8 @@ def coil_falloff(rng: np.random.Generator, shape: tuple[int, ...], zooms: tuple[
     depth = np.exp(-j / rng.uniform(40, 150))
     centre, width = rng.uniform(0, k[-1] + 1), rng.uniform(40, 150)
     reach = np.exp(-0.5 * ((k - centre) / width) ** 2)
-    falloff: FloatArray = (depth[:, None] * (0.2 + reach[None, :]))[None].astype(np.float32)
+    least = np.float32(rng.uniform(0.03, 0.3))
+    falloff: FloatArray = (depth[:, None] * (least + reach[None, :]))[None].astype(np.float32)
     return falloff
 
 

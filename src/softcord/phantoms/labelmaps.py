@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, map_coordinates
 
 from softcord._typing import FloatArray, Zooms
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
@@ -22,7 +22,7 @@ class LabelMap:
     Attributes
     ----------
     labels : (I, J, K) array of int
-        RAS+ axes.
+        RAS+ axes; what surrounds the cord goes on in its place, see `without_cord`.
     share : (I, J, K) array of float32 in [0, 1]
         The cord, smooth at its edge.
     zooms : (3,) tuple of float, mm
@@ -37,6 +37,31 @@ class LabelMap:
     zooms: Zooms
     tissues: Mapping[int, Tissue] = field(default_factory=lambda: MappingProxyType({}))
     fill_zero: bool = False
+
+
+def without_cord(labels: np.ndarray, cord: int) -> np.ndarray:
+    """The labels with the cord's replaced by that of the nearest voxel around it.
+
+    The cord is then painted over it by its share, so that the grey levels at its edge mix as the share says.
+
+    Parameters
+    ----------
+    labels : (I, J, K) array of int
+    cord : int
+
+    Returns
+    -------
+    filled : (I, J, K) array of int
+    """
+    inside = labels == cord
+    if not inside.any() or inside.all():
+        return labels
+    found = find_objects(inside.astype(np.int8))[0]
+    box = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in found)
+    nearest = distance_transform_edt(inside[box], return_distances=False, return_indices=True)
+    filled: np.ndarray = labels.copy()
+    filled[box] = labels[box][tuple(nearest)]
+    return filled
 
 
 def draw_centre(

@@ -43,7 +43,9 @@ class Painter:
         self._anatomy = anatomy
         self._palette = palette
         self._regions = [NoiseField(rng, anatomy.tissue_scale) for _ in range(2)]
-        self._filaments = rng.uniform([-0.75, -0.85], [0.75, 0.2], (12, 2)), rng.uniform(0.35, 0.8, 12)
+        count = int(rng.integers(10, 30))  # of the roots below the conus
+        places = rng.uniform([-0.85, -0.9], [0.85, 0.3], (count, 2))
+        self._filaments = places, rng.uniform(0.35, 0.9, count)
         self._textures = [NoiseField(rng, wavelength) for wavelength in palette.wavelength]
 
     def paint(self, points: Points) -> tuple[FloatArray, FloatArray, np.ndarray]:

@@ -8,9 +8,12 @@ from scipy.ndimage import gaussian_filter
 from softcord._typing import FloatArray, Zooms
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
 from softcord.phantoms.anatomy import AnatomyOptions, draw_anatomy
+from softcord.phantoms.noise import NoiseField
 from softcord.phantoms.painting import Painter, Points
 from softcord.phantoms.phantom import sub_positions
 from softcord.phantoms.tissues import draw_palette
+
+ANY_BODY = AnatomyOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +80,27 @@ def draw_geometry(
     )
 
 
-def draw_scan(
-    rng: np.random.Generator, geometry: ScanGeometry, options: AnatomyOptions | None = None
-) -> Scan:
-    """Draw a body and scan a part of it.
+def draw_scan(rng: np.random.Generator, geometry: ScanGeometry, options: AnatomyOptions = ANY_BODY) -> Scan:
+    """Draw a body and scan a part of it, at times with the distortion of EPI.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     geometry : ScanGeometry
-    options : AnatomyOptions, optional
-        Default: any body; one in ten without a cord.
+    options : AnatomyOptions
+        Default: any body with a cord.
 
     Returns
     -------
     scan : Scan
         Grey levels are as acquired, about 0 to 1.
     """
-    if options is None:
-        options = AnatomyOptions(cord=bool(rng.random() > 0.1))
     anatomy = draw_anatomy(rng, options)
     painter = Painter(anatomy, draw_palette(rng))
     x, y, z = _place(rng, geometry)
+    if rng.random() < 0.25:  # along the phase-encoding axis, differently from slice to slice
+        bend = NoiseField(rng, float(rng.uniform(10, 40)))
+        y = y + np.float32(rng.uniform(0.5, 3.0)) * bend(x, y, z)
     voxel = float(np.mean([geometry.zooms[a] / geometry.parts[a] for a in (0, 1)]))
     fine, share, _ = painter.paint(Points(x, y, z, voxel, geometry.zooms[2] / geometry.parts[2]))
     image = thin_out(fine, geometry.parts)

@@ -8,7 +8,6 @@ the network as sure as it should be.
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from softcord._typing import FloatArray
-from softcord.train.config import SynthConfig
 from softcord.train.network import CompactUNet
 from softcord.train.pool import Task, draw_numbered
 from softcord.train.samples import Sample
@@ -29,7 +27,7 @@ FAR = 1e-3  # samples where neither the truth nor the network sees this much cor
 MOST_VALUES = 2_000_000
 
 
-def calibrate(config: SynthConfig, network: CompactUNet, data: Path | None) -> tuple[float, float]:
+def calibrate(task: Task, network: CompactUNet) -> tuple[float, float]:
     """Fit the calibration on samples of the training's mix, of numbers that no training draws.
 
     Phantoms and label maps alone would not do: their contrasts are harder than those of most real images, and
@@ -37,20 +35,19 @@ def calibrate(config: SynthConfig, network: CompactUNet, data: Path | None) -> t
 
     Parameters
     ----------
-    config : SynthConfig
-        ``schedule.calibration`` samples are drawn; 0 leaves the logits as they are.
+    task : Task
+        Its ``schedule.calibration`` samples are drawn; 0 leaves the logits as they are.
     network : CompactUNet
-    data : Path, optional
-        As for `softcord.train.synth.train_synth`.
 
     Returns
     -------
     scale, shift : float
     """
+    config = task.config
     if not config.schedule.calibration:
         return 1.0, 0.0
-    fine = replace(config, mix=replace(config.mix, coarse=0.0))
-    task, sources = Task(fine, data), load_sources(fine, data)
+    task = replace(task, config=replace(config, mix=replace(config.mix, coarse=0.0)))
+    sources = load_sources(task.config, task.data, task.pseudo)
     numbers = range(FIRST_NUMBER, FIRST_NUMBER + config.schedule.calibration)
     logits, shares = collect(network, (draw_numbered(task, sources, number) for number in numbers))
     if not shares.any():

@@ -70,6 +70,10 @@ class MixConfig:
         Share of samples on the coarse grid.
     keep_contrast : float
         How often an image keeps its contrast.
+    without_cord : float
+        Share of phantoms without a cord: an empty canal, or no spine at all.
+    edge_weight : float
+        How much voxels at the edge of a drawn mask count: raters differ there, phantoms do not.
     """
 
     phantoms: float = 0.35
@@ -79,11 +83,13 @@ class MixConfig:
     near_cord: float = 0.8
     coarse: float = 0.25
     keep_contrast: float = 0.25
+    without_cord: float = 0.1
+    edge_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("phantoms", "maps", "images", "nothing"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
-        for name in ("near_cord", "coarse", "keep_contrast"):
+        for name in ("near_cord", "coarse", "keep_contrast", "without_cord", "edge_weight"):
             _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)
 
 
@@ -101,8 +107,8 @@ class ScheduleConfig:
         Decay of the running average of the weights, which is what is exported.
     pool : int
         Samples held; every `renew_every` steps one of them is replaced.
-    dice : float
-        Weight of the soft Dice loss beside the cross-entropy.
+    dice, entropy : float
+        Weights of the soft Dice loss and of the cross-entropy.
     calibration : int
         Samples on which the logits are calibrated at the end.
     """
@@ -116,12 +122,13 @@ class ScheduleConfig:
     pool: int = 500
     renew_every: int = 2
     dice: float = 1.0
+    entropy: float = 4.0
     calibration: int = 300
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "pool", "renew_every"):
             _check(name, getattr(self, name), "1 or more", holds=getattr(self, name) >= 1)
-        for name in ("weight_decay", "warm_up", "dice", "calibration"):
+        for name in ("weight_decay", "warm_up", "dice", "entropy", "calibration"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
         _check("learning_rate", self.learning_rate, "a number above 0", holds=0 < self.learning_rate < inf)
         _check("ema", self.ema, "from 0 to below 1", holds=0 <= self.ema < 1)
@@ -172,12 +179,15 @@ class ImageSource:
     split : str
         Rows with this split are taken if they have a mask.
     exclude : tuple of str
-        Participants that are left out.
+        Participants, or names of image files, that are left out.
+    pseudo : bool
+        Take the rows without a mask instead, with maps that a model has made for them.
     """
 
     table: str
     split: str = "train"
     exclude: tuple[str, ...] = ()
+    pseudo: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""From trained weights to the files that softcord ships: an ONNX graph, and `model.json`.
+"""From trained weights to the files that softcord ships, an ONNX graph and `model.json`, and back.
 
 The graphs are written node by node, so that they hold what the network does and nothing else: any shape that
 is a multiple of what the network needs goes in, logits of the same shape come out.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,16 @@ def to_onnx(network: CompactUNet) -> onnx.ModelProto:
     return model
 
 
+def from_onnx(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a graph that `to_onnx` made, by the names that `CompactUNet` gives them."""
+    weights = {}
+    for tensor in onnx.load(path).graph.initializer:
+        name = tensor.name.replace(".scale", ".weight").replace(".shift", ".bias")
+        if name != "fold" and not name.endswith(".ones"):
+            weights[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    return weights
+
+
 def _sequential(module: nn.Module) -> nn.Sequential:
     if not isinstance(module, nn.Sequential):
         raise TypeError(f"expected a sequence of layers, got {type(module).__name__}")
@@ -115,7 +126,7 @@ def export_model(
     folder: Path,
     *,
     calibration: tuple[float, float] = (1.0, 0.0),
-    earlier: SynthConfig | None = None,
+    earlier: Sequence[SynthConfig] = (),
 ) -> Path:
     """Write the model folder: `network.onnx`, then `model.json`.
 
@@ -128,8 +139,8 @@ def export_model(
         Made if it is missing.
     calibration : (2,) tuple of float
         Scale and shift of the logits.
-    earlier : SynthConfig, optional
-        Of the run that this one started from; stored too.
+    earlier : sequence of SynthConfig
+        Of the runs that led to the start of this one, the first one first; stored too.
 
     Returns
     -------
@@ -155,7 +166,7 @@ def export_model(
         "coarse": config.grid.coarse,
         "calibration": {"scale": calibration[0], "shift": calibration[1]},
         "training": to_dict(config),
-        "training_before": None if earlier is None else to_dict(earlier),
+        "training_before": [to_dict(config) for config in earlier],
     }
     _replace(folder / "model.json", (json.dumps(content, indent=1) + "\n").encode())
     return folder

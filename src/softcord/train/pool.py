@@ -25,6 +25,7 @@ class Task:
 
     config: SynthConfig
     data: Path | None
+    pseudo: Path | None = None
 
 
 class _Worker:
@@ -38,7 +39,7 @@ class _Worker:
 def _start(task: Task) -> None:
     """Read the sources; an error raised here would only be known as a broken pool, so it is kept."""
     try:
-        _Worker.task, _Worker.sources = task, load_sources(task.config, task.data)
+        _Worker.task, _Worker.sources = task, load_sources(task.config, task.data, task.pseudo)
     except SoftcordError as error:
         _Worker.error = error
 
@@ -94,7 +95,7 @@ class SamplePool:
                 workers, mp_context=get_context("spawn"), initializer=_start, initargs=(task,)
             )
         else:
-            self._sources = load_sources(task.config, task.data)
+            self._sources = load_sources(task.config, task.data, task.pseudo)
         self._waiting: deque[Future[Sample]] = deque()
         self._next = self._schedule.pool + renewals_before(step, self._schedule)
         self._submitted = self._next
@@ -121,7 +122,8 @@ class SamplePool:
         """Images, shares and weights of the batch of `step`, each (N, 1, I, J, K) float32.
 
         Renews the pool as due, so that steps must be asked for in order.
-        Grey levels are stretched a little, so that a sample that is drawn again is not the same.
+        A sample that is drawn again is not the same: it is mirrored half of the time, its grey levels are
+        stretched and bent, and some noise is added.
         """
         if step and step % self._schedule.renew_every == 0:
             slot = slot_of(self._next, self._schedule.pool)
@@ -131,12 +133,18 @@ class SamplePool:
             self.samples[n] for n in rng.choice(self._schedule.pool, self._schedule.batch, replace=False)
         ]
         image = np.stack([s.image for s in chosen])[:, None].astype(np.float32)
-        stretch = rng.uniform(0.85, 1.15, (len(chosen), 1, 1, 1, 1)).astype(np.float32)
-        image = np.clip(image * stretch, 0, None) ** rng.uniform(0.85, 1.18, stretch.shape).astype(np.float32)
+        stretch = rng.uniform(0.7, 1.2, (len(chosen), 1, 1, 1, 1)).astype(np.float32)
+        image = np.clip(image * stretch, 0, None) ** rng.uniform(0.8, 1.25, stretch.shape).astype(np.float32)
+        grain = rng.uniform(0, 0.02, stretch.shape) * (rng.random(stretch.shape) < 0.5)
+        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        image = np.maximum(image + grain.astype(np.float32) * noise, 0)
         share, weight = (
             np.stack([getattr(s, name) for s in chosen])[:, None].astype(np.float32)
             for name in ("share", "weight")
         )
+        mirrored = rng.random(len(chosen)) < 0.5
+        for array in (image, share, weight):
+            array[mirrored] = array[mirrored, :, ::-1]
         return image, share, weight
 
     def _fresh(self) -> Sample:

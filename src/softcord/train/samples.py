@@ -7,8 +7,10 @@ from scipy.ndimage import map_coordinates
 
 from softcord._typing import BoolArray, FloatArray
 from softcord.engines.intensity import grey_range, scale_grey
+from softcord.phantoms import AnatomyOptions
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
 from softcord.phantoms.labelmaps import draw_centre, scan_label_map
+from softcord.phantoms.noise import NoiseField
 from softcord.phantoms.patches import Scan, draw_geometry, draw_nothing, draw_scan, rotation
 from softcord.resample import crop_grid, resample, working_grid
 from softcord.train.config import GridConfig, MixConfig
@@ -18,7 +20,7 @@ from softcord.train.sources import RealImage, Sources
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the network sees and should say, both (I, J, K) float16; the weight is 0 where nobody knows."""
+    """What the network sees and should say, (I, J, K) float16; the weight is 0 where nobody knows."""
 
     image: np.ndarray
     share: np.ndarray
@@ -44,9 +46,9 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
         grid = replace(grid, in_plane=grid.in_plane * grid.coarse, along=grid.along * grid.coarse)
     shares = [mix.phantoms, mix.maps * bool(sources.maps), mix.images * bool(sources.images), mix.nothing]
     kind = rng.choice(4, p=np.array(shares) / sum(shares))
-    drawn: BoolArray | None = None
+    weight: FloatArray | None = None
     if kind == 2:
-        scan, drawn = _scan_image(rng, sources.images[rng.integers(len(sources.images))], mix, grid)
+        scan, weight = _scan_image(rng, sources.images[rng.integers(len(sources.images))], mix, grid)
     else:
         extent = _extent(rng, grid)
         geometry = draw_geometry(rng, extent, (0.8 * grid.in_plane, 0.8 * grid.along))
@@ -57,17 +59,20 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
         elif kind == 3:
             scan = draw_nothing(rng, geometry)
         else:
-            scan = draw_scan(rng, geometry)
-    return _to_patch(rng, scan, drawn, grid)
+            scan = draw_scan(rng, geometry, AnatomyOptions(cord=bool(rng.random() >= mix.without_cord)))
+    return _to_patch(rng, scan, weight, grid)
 
 
 def _extent(rng: np.random.Generator, grid: GridConfig) -> tuple[float, float, float]:
     """Field of view, mm: at times smaller than the patch (crops, slabs)."""
     sizes = np.array([grid.in_plane, grid.in_plane, grid.along])
-    extent = sizes * grid.patch * 1.1
-    if rng.random() < 0.3:
+    extent = sizes * grid.patch * 1.3
+    draw = rng.random()
+    if draw < 0.15:
+        extent[:2] = rng.uniform(12, 35, 2)
+    elif draw < 0.4:
         extent[:2] *= rng.uniform(0.4, 1.0, 2)
-    if rng.random() < 0.25:
+    if rng.random() < 0.3:
         extent[2] *= rng.uniform(0.03, 0.7)
     x, y, z = (float(e) for e in extent)
     return x, y, z
@@ -75,8 +80,8 @@ def _extent(rng: np.random.Generator, grid: GridConfig) -> tuple[float, float, f
 
 def _scan_image(
     rng: np.random.Generator, real: RealImage, mix: MixConfig, grid: GridConfig
-) -> tuple[Scan, BoolArray]:
-    """A warped, rescaled, recoloured and degraded part of a real image, and which of its slices are drawn."""
+) -> tuple[Scan, FloatArray]:
+    """A warped, rescaled, recoloured and degraded part of a real image, and how much each voxel counts."""
     zooms = np.asarray(real.zooms)
     extent = np.asarray(_extent(rng, grid))
     shape = np.maximum(1, np.minimum(np.round(extent / zooms), 1.3 * np.asarray(real.image.shape))).astype(
@@ -91,21 +96,19 @@ def _scan_image(
     share = map_coordinates(real.share, where, order=1, mode="constant", cval=0.0, prefilter=False)
     last = np.asarray(real.image.shape, dtype=np.float32)[:, None, None, None] - 0.5
     in_view: BoolArray = np.all((where > -0.5) & (where < last), axis=0)
-    known = map_coordinates(real.drawn.astype(np.float32), where[2:3].reshape(1, -1), order=0, mode="nearest")
-    drawn = known.reshape(image.shape) > 0.5
+    weight = map_coordinates(real.weight, where, order=0, mode="nearest")
     factors = _coarser(rng, image.shape, zooms)
-    image, share, seen = (
-        thin_out(image, factors),
-        thin_out(share, factors),
-        thin_out(in_view.astype(np.float32), factors),
+    known = (weight > 0).astype(np.float32)
+    image, share, weight, known, seen = (
+        thin_out(values, factors) for values in (image, share, weight, known, in_view.astype(np.float32))
     )
-    drawn = thin_out(drawn.astype(np.float32), factors) > 0.99
-    zooms = zooms * factors * rng.uniform(0.8, 1.25)
+    weight = weight * (known > 0.99)
+    zooms = zooms * factors * rng.uniform(0.8, 1.25) * rng.uniform(0.94, 1.06, 3)
     image = recolour(rng, scale_grey(image, *grey_range(image)), keep=mix.keep_contrast)
     if rng.random() < 0.8:
         image = degrade(rng, image, (zooms[0], zooms[1], zooms[2]))
     image = bend_grey_scale(rng, image) * (seen > 0.5)
-    return Scan(image, share, (float(zooms[0]), float(zooms[1]), float(zooms[2]))), drawn
+    return Scan(image, share, (float(zooms[0]), float(zooms[1]), float(zooms[2]))), weight
 
 
 def _turned_positions(
@@ -121,8 +124,15 @@ def _turned_positions(
     if thick:
         centre = np.array([centre[0], centre[1], np.round(centre[2])])
     i, j, k = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-    rows = [(turn[r, 0] * i + turn[r, 1] * j + turn[r, 2] * k) / zooms[r] + centre[r] for r in range(3)]
-    return np.stack(rows).astype(np.float32)
+    wave, strength = NoiseField(rng, float(rng.uniform(20, 50))), float(rng.uniform(0, 1.5))
+    bent = rng.random() < 0.5
+    rows = []
+    for r in range(3):
+        place = turn[r, 0] * i + turn[r, 1] * j + turn[r, 2] * k
+        if bent and not (thick and r == 2):
+            place = place + strength * wave(i + 500.0 * r, j, k)
+        rows.append(place / zooms[r] + centre[r])
+    return np.stack(np.broadcast_arrays(*rows)).astype(np.float32)
 
 
 def _coarser(rng: np.random.Generator, shape: tuple[int, ...], zooms: np.ndarray) -> tuple[int, int, int]:
@@ -139,7 +149,7 @@ def _coarser(rng: np.random.Generator, shape: tuple[int, ...], zooms: np.ndarray
     return i, j, k
 
 
-def _to_patch(rng: np.random.Generator, scan: Scan, drawn: BoolArray | None, config: GridConfig) -> Sample:
+def _to_patch(rng: np.random.Generator, scan: Scan, counts: FloatArray | None, config: GridConfig) -> Sample:
     grid = working_grid(scan.image.shape, scan.zooms, in_plane=config.in_plane, along=config.along)
     low, high = grey_range(scan.image)
     span = max(high - low, 1e-6)
@@ -154,8 +164,9 @@ def _to_patch(rng: np.random.Generator, scan: Scan, drawn: BoolArray | None, con
     image = scale_grey(resample(scan.image, part).copy(), low, high)
     share = resample(scan.share, part)
     weight = np.ones_like(share)
-    if drawn is not None:  # beyond the ends of what was drawn, only the absence of a mask is known
-        weight = (resample(drawn.astype(np.float32), part) > 0.99).astype(np.float32)
+    if counts is not None:  # beyond the ends of what was drawn, only the absence of a mask is known
+        known = resample((counts > 0).astype(np.float32), part) > 0.99
+        weight = resample(counts, part) * known
     if rng.random() < 0.5:
         image, share, weight = image[::-1], share[::-1], weight[::-1]
     return Sample(*(np.pad(a, pad).astype(np.float16) for a in (image, share, weight)))

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 
-from softcord._typing import FloatArray, Zooms
+from softcord._typing import BoolArray, FloatArray, Zooms
 from softcord.errors import GeometryError, InputError
 from softcord.nifti import load_image, read_volume
 from softcord.orientation import Canonical, to_canonical
-from softcord.phantoms.labelmaps import LabelMap
+from softcord.phantoms.labelmaps import LabelMap, without_cord
 from softcord.phantoms.tissues import Tissue
 from softcord.train.config import ImageSource, MapSource, SynthConfig
 
@@ -30,16 +30,16 @@ class RealImage:
     ----------
     name : str
     image, share : (I, J, K) array of float32
-        RAS+ axes; the share is the drawn mask.
-    drawn : (K,) array of bool
-        Slices that the mask covers; the others are unknown, not empty, if they lie beyond its ends.
+        RAS+ axes; the share is the drawn mask, or what a model says where its views agree.
+    weight : (I, J, K) array of float32 in [0, 1]
+        How much each voxel counts: 0 in slices that nobody drew, which are unknown and not empty.
     zooms : (3,) tuple of float, mm
     """
 
     name: str
     image: FloatArray
     share: FloatArray
-    drawn: np.ndarray
+    weight: FloatArray
     zooms: Zooms
 
 
@@ -51,21 +51,30 @@ class Sources:
     images: tuple[RealImage, ...]
 
 
-def load_sources(config: SynthConfig, data: Path | None) -> Sources:
+def load_sources(config: SynthConfig, data: Path | None, pseudo: Path | None = None) -> Sources:
     """Read the label maps and images that a configuration names, below the folder `data`.
+
+    Parameters
+    ----------
+    config : SynthConfig
+    data : Path, optional
+    pseudo : Path, optional
+        Folder of the maps that `softcord.train.pseudo.label_images` has made for images without a mask.
 
     Raises
     ------
     InputError
-        The configuration names maps or images and `data` is not given, or a pattern or table matches nothing.
+        The configuration names maps or images and `data` is not given, or a pattern or table matches nothing;
+        or it names images without masks and `pseudo` is not given, or lacks one of their maps.
     """
     if data is None and (config.maps or config.images):
         raise InputError(
             "The configuration names label maps or images: say with --data in which folder they are."
         )
     folder = data or Path()
-    maps = [m for source in config.maps for m in _load_maps(source, folder)]
-    images = [i for source in config.images for i in _load_images(source, folder)]
+    maps = [m for source in config.maps for m in load_maps(source, folder)]
+    weight = config.mix.edge_weight
+    images = [i for source in config.images for i in _load_images(source, folder, weight, pseudo)]
     log.info("%d label maps, %d images", len(maps), len(images))
     return Sources(tuple(maps), tuple(images))
 
@@ -91,7 +100,8 @@ def _check_same_grid(drawn: Canonical, path: Path, of: Canonical, of_path: Path)
         )
 
 
-def _load_maps(source: MapSource, folder: Path) -> list[LabelMap]:
+def load_maps(source: MapSource, folder: Path) -> list[LabelMap]:
+    """Read the label maps of one kind, below `folder`."""
     try:
         paths = sorted(folder.glob(source.files))
     except (ValueError, NotImplementedError) as error:
@@ -121,7 +131,7 @@ def _load_map(source: MapSource, path: Path) -> LabelMap:
     zooms = canonical.zooms
     share = gaussian_filter(share, [0.7 * min(zooms) / z for z in zooms])
     tissues = {label: Tissue[name] for name, values in source.tissues.items() for label in values}
-    return LabelMap(labels, share, zooms, tissues, source.fill_zero)
+    return LabelMap(without_cord(labels, source.cord), share, zooms, tissues, source.fill_zero)
 
 
 def _cord_path(path: Path, old: str, new: str) -> Path:
@@ -131,17 +141,40 @@ def _cord_path(path: Path, old: str, new: str) -> Path:
     return path.with_name(path.name.replace(old, new))
 
 
-def _load_images(source: ImageSource, folder: Path) -> list[RealImage]:
+def _load_images(
+    source: ImageSource, folder: Path, edge_weight: float, pseudo: Path | None
+) -> list[RealImage]:
+    rows = chosen_rows(source, folder)
+    root = (folder / source.table).parent / "bids"
+    if not source.pseudo:
+        return [_load_image(root / row["image"], root / row["cord_mask"], edge_weight) for row in rows]
+    if pseudo is None:
+        raise InputError(
+            "The configuration names images without masks: make their maps with softcord train pseudo, and "
+            "say with --pseudo in which folder they are."
+        )
+    return [_load_pseudo(root / row["image"], pseudo_path(pseudo, row["image"])) for row in rows]
+
+
+def chosen_rows(source: ImageSource, folder: Path) -> list[dict[str, str]]:
+    """Rows of a source's table that it takes: with a mask, or without one if it asks for pseudo-labels."""
     table = folder / source.table
     chosen = [
         row
         for row in _read_table(table)
-        if row["split"] == source.split and row["cord_mask"] and row["participant"] not in source.exclude
+        if row["split"] == source.split
+        and bool(row["cord_mask"]) != source.pseudo
+        and not {row["participant"], Path(row["image"]).name} & set(source.exclude)
     ]
     if not chosen:
-        raise InputError(f"{table}: no row has split {source.split} and a mask. Check split and exclude.")
-    root = table.parent / "bids"
-    return [_load_image(root / row["image"], root / row["cord_mask"]) for row in chosen]
+        which = "no mask" if source.pseudo else "a mask"
+        raise InputError(f"{table}: no row has split {source.split} and {which}. Check split and exclude.")
+    return chosen
+
+
+def pseudo_path(folder: Path, image: str) -> Path:
+    """Where the map that a model has made for an image without a mask lies."""
+    return folder / f"{Path(image).name.removesuffix('.gz').removesuffix('.nii')}_pseudo.nii.gz"
 
 
 def _read_table(table: Path) -> list[dict[str, str]]:
@@ -159,11 +192,28 @@ def _read_table(table: Path) -> list[dict[str, str]]:
     return list(reader)
 
 
-def _load_image(path: Path, mask_path: Path) -> RealImage:
+def _load_image(path: Path, mask_path: Path, edge_weight: float) -> RealImage:
     image, mask = _canonical(path), _canonical(mask_path)
     _check_same_grid(mask, mask_path, image, path)
     share = np.clip(np.ascontiguousarray(mask.data), 0, 1).astype(np.float32)
     if share.max() <= 0.5:
         raise InputError(f"{mask_path}: must hold voxels above 0.5, got {share.max():g} at most.")
     data = np.ascontiguousarray(image.data)
-    return RealImage(path.name, data, share, np.any(share, axis=(0, 1)), image.zooms)
+    weight = np.where(edge_of(share > 0.5), np.float32(edge_weight), np.float32(1))
+    return RealImage(path.name, data, share, weight * np.any(share, axis=(0, 1)), image.zooms)
+
+
+def _load_pseudo(path: Path, map_path: Path) -> RealImage:
+    """An image with a map of shares in which what is not known is negative."""
+    image, mask = _canonical(path), _canonical(map_path)
+    _check_same_grid(mask, map_path, image, path)
+    values = np.ascontiguousarray(mask.data, dtype=np.float32)
+    share, weight = np.clip(values, 0, 1), (values >= 0).astype(np.float32)
+    return RealImage(path.name, np.ascontiguousarray(image.data), share, weight, image.zooms)
+
+
+def edge_of(mask: BoolArray) -> BoolArray:
+    """Voxels of a mask (I, J, K) that touch its outside within a slice, and those outside that touch it."""
+    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[..., None]
+    edge: BoolArray = binary_dilation(mask, cross) & ~binary_erosion(mask, cross, border_value=1)
+    return edge

@@ -4,6 +4,7 @@ A run is a folder: `config.yaml`, `checkpoint.pt` (the newest one), TensorBoard 
 folder that `softcord segment --model` takes. Running it again resumes it.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +18,19 @@ import torch
 import yaml
 
 from softcord.errors import InputError, OutputError, UsageError
+from softcord.models.folder import read_model_folder
 from softcord.train.calibrate import calibrate
 from softcord.train.config import ScheduleConfig, SynthConfig
-from softcord.train.export import export_model
+from softcord.train.export import export_model, from_onnx
 from softcord.train.network import CompactUNet
 from softcord.train.pool import SamplePool, Task
-from softcord.train.reading import read_config, to_dict
+from softcord.train.reading import from_dict, read_config, to_dict
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
+BEFORE = "before.yaml"
+DESCRIPTION = "model.json"
 LOG_EVERY = 50  # steps
 OnStep: TypeAlias = Callable[[int, int, float], None]
 
@@ -36,6 +40,7 @@ def train_synth(
     out: Path,
     *,
     data: Path | None = None,
+    pseudo: Path | None = None,
     before: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -51,8 +56,11 @@ def train_synth(
         Folder of the run; made if it is missing. A checkpoint of the same configuration in it is resumed.
     data : Path, optional
         Folder below which the configuration's label maps and images lie.
+    pseudo : Path, optional
+        Folder of maps for images without masks, see `softcord.train.pseudo`.
     before : Path, optional
-        Folder of another run, whose averaged weights are the start of this one.
+        Folder of another run, or of a model that such a run has made; its averaged weights are the start of
+        this one.
     device : {"auto", "cpu", "cuda"}
     threads : int, optional
         Threads of torch on the CPU.
@@ -68,7 +76,7 @@ def train_synth(
     ------
     InputError
         The configuration or the data it names cannot be read, `out` holds a run of another configuration, or
-        the run `before` has another network or no checkpoint.
+        the run or model `before` has another network or no weights.
     UsageError
         The device cannot be had.
     OutputError
@@ -80,25 +88,55 @@ def train_synth(
     if threads:
         torch.set_num_threads(threads)
     earlier = _open_earlier(config, out, before)
-    network = train_network(Task(config, data), out, before=before, device=chosen, on_step=on_step)
-    calibration = calibrate(config, network, data)
+    start = None if before is None else _averaged_weights(before)
+    task = Task(config, data, pseudo)
+    network = train_network(task, out, start=start, device=chosen, on_step=on_step)
+    calibration = calibrate(task, network)
     return export_model(config, network, out / "model", calibration=calibration, earlier=earlier)
 
 
-def _open_earlier(config: SynthConfig, out: Path, before: Path | None) -> SynthConfig | None:
-    """The configuration of the run that this one starts from; kept in `out` for when it is resumed."""
-    stored = out / "before.yaml"
+def _open_earlier(config: SynthConfig, out: Path, before: Path | None) -> list[SynthConfig]:
+    """The configurations that led to the start of this run; kept in `out` for when it is resumed."""
+    stored = out / BEFORE
     if before is None:
-        return read_config(stored) if stored.exists() else None
-    if not (before / CHECKPOINT).is_file():
-        raise InputError(f"{before}: holds no checkpoint to start from. Give the folder of a run.")
-    earlier = read_config(before / "config.yaml")
-    if earlier.network != config.network:
+        return _read_lineage(stored) if stored.exists() else []
+    if (before / CHECKPOINT).is_file():
+        earlier = _read_lineage(before / BEFORE) if (before / BEFORE).exists() else []
+        earlier.append(read_config(before / "config.yaml"))
+    elif (before / DESCRIPTION).is_file():
+        earlier = _lineage_of_model(before / DESCRIPTION)
+    else:
         raise InputError(
-            f"{before}: its network is {earlier.network}, not {config.network}. Make them alike."
+            f"{before}: holds neither a checkpoint nor a model to start from. Give the folder of a run or a "
+            "model."
         )
-    _write_yaml(to_dict(earlier), stored)
+    if earlier[-1].network != config.network:
+        raise InputError(
+            f"{before}: its network is {earlier[-1].network}, not {config.network}. Make them alike."
+        )
+    _write_yaml([to_dict(each) for each in earlier], stored)
     return earlier
+
+
+def _read_lineage(path: Path) -> list[SynthConfig]:
+    return [from_dict(each, str(path)) for each in yaml.safe_load(path.read_text(encoding="utf-8"))]
+
+
+def _lineage_of_model(path: Path) -> list[SynthConfig]:
+    """The configurations in a model's description, the first one first."""
+    read_model_folder(path.parent)  # checks it
+    content = json.loads(path.read_text(encoding="utf-8"))
+    before = content["training_before"] or []
+    stored = [*([before] if isinstance(before, dict) else before), content["training"]]
+    return [from_dict(each, str(path)) for each in stored]
+
+
+def _averaged_weights(before: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of a run, or those of a model."""
+    if (before / CHECKPOINT).is_file():
+        average: dict[str, torch.Tensor] = _read_checkpoint(before / CHECKPOINT)["average"]
+        return average
+    return from_onnx(read_model_folder(before).graph)
 
 
 def _open_run(config: SynthConfig, out: Path) -> None:
@@ -118,7 +156,7 @@ def _open_run(config: SynthConfig, out: Path) -> None:
     _write_yaml(wanted, stored)
 
 
-def _write_yaml(content: dict[str, Any], path: Path) -> None:
+def _write_yaml(content: Any, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
@@ -156,11 +194,11 @@ def train_network(
     task: Task,
     out: Path,
     *,
-    before: Path | None = None,
+    start: dict[str, torch.Tensor] | None = None,
     device: torch.device,
     on_step: OnStep | None = None,
 ) -> CompactUNet:
-    """Train from the newest checkpoint in `out`, or from the averaged weights of `before`, or from the start.
+    """Train from the newest checkpoint in `out`, or from the weights `start`, or from random ones.
 
     Returns
     -------
@@ -169,7 +207,9 @@ def train_network(
     """
     config, schedule = task.config, task.config.schedule
     torch.manual_seed(config.seed)
-    network = _network(config) if before is None else load_average(before, config).train()
+    network = _network(config)
+    if start is not None:
+        network.load_state_dict(start)
     network = network.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
@@ -190,7 +230,7 @@ def train_network(
             rate = _learning_rate(schedule, step)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            losses = _train_step(network, optimiser, scaler, pool.batch(step), schedule.dice, device)
+            losses = _train_step(network, optimiser, scaler, pool.batch(step), schedule, device)
             _average_into(average, network, min(schedule.ema, (1 + step) / (10 + step)))
             step += 1
             loss = losses["loss"]
@@ -216,7 +256,11 @@ def _learning_rate(schedule: ScheduleConfig, step: int) -> float:
 
 
 def losses_of(
-    logits: torch.Tensor, share: torch.Tensor, weight: torch.Tensor, dice_weight: float
+    logits: torch.Tensor,
+    share: torch.Tensor,
+    weight: torch.Tensor,
+    dice_weight: float,
+    entropy_weight: float = 4.0,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Cross-entropy with soft targets, and soft Dice over each sample that holds cord.
 
@@ -227,7 +271,7 @@ def losses_of(
     ----------
     logits, share, weight : (N, 1, I, J, K) tensor
         Voxels of weight 0 do not count.
-    dice_weight : float
+    dice_weight, entropy_weight : float
 
     Returns
     -------
@@ -245,7 +289,7 @@ def losses_of(
     filled = share.sum(axes) > 10
     dice = ((2 * together + 1) / (both + 1))[filled]
     dice_loss = (1 - dice).mean() if dice.numel() else torch.zeros((), device=logits.device)
-    loss = 4 * entropy + dice_weight * dice_loss
+    loss = entropy_weight * entropy + dice_weight * dice_loss
     return loss, {
         "loss": float(loss.detach()),
         "cross-entropy": float(entropy.detach()),
@@ -258,13 +302,13 @@ def _train_step(
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     batch: tuple[np.ndarray, np.ndarray, np.ndarray],
-    dice_weight: float,
+    schedule: ScheduleConfig,
     device: torch.device,
 ) -> dict[str, float]:
     image, share, weight = (torch.from_numpy(a).to(device) for a in batch)
     with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
         logits = network(image.contiguous(memory_format=torch.channels_last_3d))
-    loss, parts = losses_of(logits.float(), share, weight, dice_weight)
+    loss, parts = losses_of(logits.float(), share, weight, schedule.dice, schedule.entropy)
     optimiser.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
     scaler.unscale_(optimiser)

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from softcord.phantoms.labelmaps import LabelMap, _warped_positions, draw_centre, scan_label_map
+from softcord.phantoms.labelmaps import (
+    LabelMap,
+    _paint,
+    _warped_positions,
+    draw_centre,
+    scan_label_map,
+    without_cord,
+)
 from softcord.phantoms.patches import ScanGeometry
 from softcord.phantoms.tissues import Tissue
 
@@ -17,6 +24,32 @@ def solid(kind: str, radius: float = 7.0, zooms=(1.0, 1.0, 1.0)) -> LabelMap:
     share = np.clip(0.5 - distance, 0, 1).astype(np.float32)
     labels = np.where(distance < 0, 2, 1).astype(np.int16)
     return LabelMap(labels, share, zooms, {2: Tissue.WHITE, 1: Tissue.MUSCLE})
+
+
+def test_what_surrounds_the_cord_goes_on_in_its_place():
+    labels = solid("rod").labels.copy()
+    labels[: N // 2][labels[: N // 2] == 1] = 5  # another tissue on one side
+    filled = without_cord(labels, 2)
+    assert set(np.unique(filled)) == {1, 5}
+    np.testing.assert_array_equal(filled[labels != 2], labels[labels != 2])
+    assert (filled[N // 2 - 4] == 5).all()
+    assert (filled[N // 2 + 3] == 1).all()
+
+
+def test_grey_levels_at_the_edge_mix_as_the_share_says():
+    """Half-way between the grey levels of cord and surroundings lies half the share."""
+    plain = solid("rod")
+    label_map = LabelMap(
+        without_cord(plain.labels, 2), plain.share, plain.zooms, {2: Tissue.WHITE, 1: Tissue.CSF}
+    )
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        image = _paint(rng, label_map.labels, label_map.share, label_map, np.ones(3))
+        far, inside = label_map.share == 0, label_map.share == 1
+        mixed = np.median(image[far]) + label_map.share * (np.median(image[inside]) - np.median(image[far]))
+        edge = ~far & ~inside
+        gap = abs(np.median(image[inside]) - np.median(image[far]))
+        assert abs(np.median(image[edge] - mixed[edge])) < 0.05 * gap + 0.01
 
 
 @pytest.mark.parametrize("kind", ["ball", "rod"])

@@ -82,12 +82,12 @@ def test_a_scan_of_a_cord_that_is_known_holds_its_volume():
     assert np.median(found) == pytest.approx(np.pi * 24, rel=0.1)
 
 
-def test_one_scan_in_ten_or_so_has_no_cord_unless_one_is_asked_for():
+def test_a_scan_holds_cord_or_none_as_is_asked_for():
     geometry = ScanGeometry((10, 10, 3), (12.0, 12.0, 8.0), (1, 1, 1))  # a wide field of view
-    shares = [draw_scan(np.random.default_rng(seed), geometry).share.sum() for seed in range(100)]
-    assert 2 <= sum(share == 0 for share in shares) <= 30
-    options = AnatomyOptions(ends=False)
-    assert all(draw_scan(np.random.default_rng(seed), geometry, options).share.any() for seed in range(20))
+    for cord in (True, False):
+        options = AnatomyOptions(ends=False, cord=cord)
+        for seed in range(20):
+            assert draw_scan(np.random.default_rng(seed), geometry, options).share.any() == cord
 
 
 def test_the_same_generator_draws_the_same_scan():

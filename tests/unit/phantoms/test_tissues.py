@@ -25,6 +25,12 @@ def test_the_cord_differs_from_the_fluid_around_it(contrast):
     differences = np.array([abs(p.level[T.WHITE] - p.level[T.CSF]) for p in palettes(contrast, 150)])
     assert differences.min() > 0.02  # clipping at zero may take a little
     assert (differences >= 0.079).mean() > 0.85
+    assert (differences >= 0.149).mean() > 0.6
+
+
+def test_roots_can_be_told_from_the_fluid_most_of_the_time():
+    differences = np.array([abs(p.level[T.ROOT] - p.level[T.CSF]) for p in palettes(None, 150)])
+    assert (differences >= 0.039).mean() > 0.8
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,7 @@ def test_the_cord_differs_from_the_fluid_around_it(contrast):
         ("T1w", T.WHITE, T.CSF),
         ("T2w", T.CSF, T.WHITE),
         ("T2star", T.CSF, T.CORTEX),
+        ("MToff", T.CSF, T.WHITE),
         ("MTon", T.CSF, T.WHITE),
         ("DWI", T.WHITE, T.CSF),
         ("EPI", T.CSF, T.FAT),

@@ -10,6 +10,7 @@ import torch
 
 from softcord.train.calibrate import calibrate, collect, fit
 from softcord.train.network import CompactUNet
+from softcord.train.pool import Task
 from softcord.train.samples import Sample
 
 
@@ -62,17 +63,17 @@ def compact(config) -> CompactUNet:
 
 def test_a_network_is_calibrated_on_phantoms_and_always_alike(tiny):
     config = replace(tiny, schedule=replace(tiny.schedule, calibration=6))
-    scale, shift = calibrate(config, compact(config), None)
+    scale, shift = calibrate(Task(config, None), compact(config))
     assert np.isfinite([scale, shift]).all()
     assert (scale, shift) != (1.0, 0.0)
-    assert calibrate(config, compact(config), None) == (scale, shift)
+    assert calibrate(Task(config, None), compact(config)) == (scale, shift)
 
 
 def test_no_samples_leave_the_logits_as_they_are(tiny):
-    assert calibrate(tiny, compact(tiny), None) == (1.0, 0.0)
+    assert calibrate(Task(tiny, None), compact(tiny)) == (1.0, 0.0)
 
 
 def test_images_are_part_of_the_mix_that_is_calibrated_on(mixed, data):
     mix = replace(mixed.mix, phantoms=0.0, maps=0.0)
     config = replace(mixed, mix=mix, maps=[], schedule=replace(mixed.schedule, calibration=6))
-    assert calibrate(config, compact(config), data) != (1.0, 0.0)
+    assert calibrate(Task(config, data), compact(config)) != (1.0, 0.0)

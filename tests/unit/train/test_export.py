@@ -15,7 +15,7 @@ import torch
 from softcord import models
 from softcord.errors import OutputError
 from softcord.models.folder import read_model_folder
-from softcord.train.export import export_model, to_onnx
+from softcord.train.export import export_model, from_onnx, to_onnx
 from softcord.train.network import CompactUNet
 from softcord.train.reading import to_dict
 
@@ -52,6 +52,15 @@ def test_the_graph_computes_what_the_network_computes_for_any_shape(channels, fo
         assert found.shape == image.shape
         assert expected.std() > 0.01
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_weights_come_back_from_the_graph_as_they_were(tmp_path):
+    compact = network()
+    onnx.save(to_onnx(compact), tmp_path / "network.onnx")
+    weights = from_onnx(tmp_path / "network.onnx")
+    assert weights.keys() == compact.state_dict().keys()
+    for name, values in compact.state_dict().items():
+        torch.testing.assert_close(weights[name], values, atol=0, rtol=0)
 
 
 def test_the_graph_says_which_axes_may_vary():

@@ -35,7 +35,7 @@ def test_a_sample_of_any_kind_is_a_patch_for_the_network(sources, kind, coarse):
             assert np.isfinite(array).all()
         assert 0 <= sample.image.min() <= sample.image.max() <= HIGHEST
         assert 0 <= sample.share.min() <= sample.share.max() <= 1
-        assert set(np.unique(sample.weight)) <= {0, 1}
+        assert 0 <= sample.weight.min() <= sample.weight.max() <= 1
         held += sample.share.max() > 0.5
     assert held >= 4
 
@@ -99,7 +99,8 @@ def real(drawn: list[bool]) -> RealImage:
     image = np.random.default_rng(0).uniform(1, 2, (30, 30, k)).astype(np.float32)
     share = np.zeros((30, 30, k), dtype=np.float32)
     share[12:18, 12:18, drawn] = 1
-    return RealImage("real", image, share, np.array(drawn), (0.75, 0.75, 4.0))
+    weight = np.broadcast_to(np.array(drawn, dtype=np.float32), share.shape).copy()
+    return RealImage("real", image, share, weight, (0.75, 0.75, 4.0))
 
 
 def test_cord_is_only_where_somebody_drew_and_what_nobody_drew_does_not_count():
@@ -118,6 +119,34 @@ def test_where_all_slices_are_drawn_all_within_the_field_of_view_is_known():
     for seed in range(10):
         sample = draw_sample(np.random.default_rng(seed), sources, mix(images=1.0, near_cord=1.0), GRID)
         assert sample.weight[sample.share > 0].all()
+
+
+def test_edges_of_a_drawn_mask_count_less_than_what_lies_on_either_side():
+    image = real([True] * 12)
+    image.weight[11:13] = 0.25
+    sources = Sources((), (image,))
+    seen = [
+        draw_sample(np.random.default_rng(seed), sources, mix(images=1.0, near_cord=1.0), GRID).weight
+        for seed in range(10)
+    ]
+    for weight in seen:
+        assert np.all((weight == 0) | (weight >= 0.25))
+    assert any(((weight > 0) & (weight < 1)).any() for weight in seen)
+
+
+def test_phantoms_are_without_a_cord_as_often_as_the_mix_says():
+    def held(share: float) -> list[bool]:
+        return [
+            bool(
+                draw_sample(
+                    np.random.default_rng(seed), Sources((), ()), mix(phantoms=1.0, without_cord=share), GRID
+                ).share.any()
+            )
+            for seed in range(12)
+        ]
+
+    assert not any(held(1.0))
+    assert sum(held(0.0)) >= 3  # the others do not look at it
 
 
 def test_thick_slices_are_never_mixed_with_one_another_by_turning():
@@ -144,8 +173,8 @@ def test_isotropic_images_are_turned_all_ways():
 # ---- from a scan to a patch
 
 
-def patch_of(scan: Scan, seed: int = 0, grid: GridConfig = GRID, drawn=None):
-    return samples_module._to_patch(np.random.default_rng(seed), scan, drawn, grid)
+def patch_of(scan: Scan, seed: int = 0, grid: GridConfig = GRID, weight=None):
+    return samples_module._to_patch(np.random.default_rng(seed), scan, weight, grid)
 
 
 def ball(n: int, zoom: float) -> Scan:

@@ -8,7 +8,7 @@ import pytest
 from softcord.errors import GeometryError, InputError
 from softcord.phantoms import Tissue
 from softcord.train.config import ImageSource, MapSource, SynthConfig
-from softcord.train.sources import load_sources
+from softcord.train.sources import edge_of, load_sources
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_maps_and_images_are_read_in_the_order_of_their_names(mixed, data):
     assert len(sources.maps) == 3
     assert [image.name for image in sources.images] == ["T2w.nii.gz"]  # the other one is for tests
     first, second = sources.maps[:2]
-    np.testing.assert_array_equal(first.labels, second.labels[::-1])
+    np.testing.assert_array_equal(first.share, second.share[::-1])
 
 
 def test_a_label_map_knows_its_cord_and_its_tissues(mixed, data):
@@ -50,7 +50,8 @@ def test_a_label_map_knows_its_cord_and_its_tissues(mixed, data):
     assert label_map.labels.dtype == np.int16
     assert label_map.tissues == {14: Tissue.WHITE, 15: Tissue.WHITE, 12: Tissue.CSF}
     assert not label_map.fill_zero
-    cord = label_map.labels == 14
+    assert not (label_map.labels == 14).any()  # what surrounds the cord goes on below it
+    cord = nib.load(data / "maps" / "whole" / "a.nii.gz").get_fdata() == 14
     assert (label_map.share[cord] > 0.4).mean() > 0.9
     assert label_map.share.sum() == pytest.approx(cord.sum(), rel=0.02)  # smoothing moves, and takes nothing
     assert 0 <= label_map.share.min() < label_map.share.max() <= 1
@@ -59,16 +60,56 @@ def test_a_label_map_knows_its_cord_and_its_tissues(mixed, data):
 def test_a_cord_in_a_file_of_its_own_is_put_over_the_labels(mixed, data):
     label_map = load_sources(mixed, data).maps[2]
     cord = nib.load(data / "maps" / "apart" / "sub-01_cord.nii.gz").get_fdata() > 0
-    assert (label_map.labels[cord] == 2).all()
-    assert (label_map.labels[~cord] != 2).all()
+    assert (label_map.share[cord].mean() > 0.8) & (label_map.share[~cord].mean() < 0.05)
+    assert not (label_map.labels == 2).any()  # what surrounds the cord goes on below it
     assert label_map.fill_zero
 
 
 def test_slices_without_a_mask_are_not_drawn(mixed, data):
     image = load_sources(mixed, data).images[0]
-    assert image.drawn.tolist() == [False] * 2 + [True] * 10
+    assert image.weight.any(axis=(0, 1)).tolist() == [False] * 2 + [True] * 10
     assert image.image.shape == image.share.shape
     assert set(np.unique(image.share)) == {0, 1}
+
+
+def test_the_edge_of_a_mask_counts_as_much_as_the_mix_says(mixed, data):
+    whole, less = (
+        load_sources(replace(mixed, mix=replace(mixed.mix, edge_weight=weight)), data).images[0].weight
+        for weight in (1.0, 0.25)
+    )
+    image = load_sources(mixed, data).images[0]
+    edge = edge_of(image.share > 0.5) & (whole > 0)
+    assert (less[edge] == 0.25).all()
+    np.testing.assert_array_equal(less[~edge], whole[~edge])
+
+
+def test_the_edge_of_a_mask_lies_within_slices_on_either_side():
+    mask = np.zeros((9, 9, 3), dtype=bool)
+    mask[3:6, 3:6, 1] = True
+    edge = edge_of(mask)
+    assert not edge[..., [0, 2]].any()
+    assert not edge[4, 4, 1]
+    assert edge[3, 3, 1]
+    assert edge[2, 4, 1]
+    assert not edge[2, 2, 1]  # touches by a corner only
+
+
+def test_single_images_and_participants_can_be_left_out(mixed, data):
+    for excluded in ("01", "T2w.nii.gz"):
+        config = replace(mixed, images=[ImageSource("images.tsv", exclude=(excluded,))])
+        with pytest.raises(InputError, match="no row"):
+            load_sources(config, data)
+
+
+def test_images_without_a_mask_need_maps(mixed, folder, tmp_path):
+    data = folder
+    config = replace(mixed, images=[ImageSource("images.tsv", pseudo=True)])
+    with pytest.raises(InputError, match="--pseudo"):
+        load_sources(config, data)
+    (data / "bids" / "sub-03" / "anat").mkdir(parents=True, exist_ok=True)
+    shutil.copy(data / "bids" / "sub-01" / "anat" / "T2w.nii.gz", data / "bids" / "sub-03" / "anat")
+    with pytest.raises(InputError, match="T2w_pseudo"):
+        load_sources(config, data, tmp_path)
 
 
 @pytest.mark.parametrize("axes", ["LPS", "SRA", "PIR"])

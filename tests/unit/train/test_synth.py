@@ -389,13 +389,27 @@ def test_a_run_can_start_from_the_weights_of_another_and_says_so(tiny, write, tm
     for key, value in earlier.items():
         torch.testing.assert_close(weights[key], value, atol=1e-6, rtol=0)
     content = json.loads((model / "model.json").read_text())
-    assert content["training_before"] == json.loads(json.dumps(to_dict(tiny)))
+    assert content["training_before"] == [json.loads(json.dumps(to_dict(tiny)))]
     again = train_synth(write(still), tmp_path / "second")
     assert json.loads((again / "model.json").read_text()) == content
 
 
+def test_a_run_can_start_from_a_model_and_knows_all_that_came_before(tiny, write, tmp_path):
+    first = train_synth(write(tiny), tmp_path / "first")
+    second = replace(tiny, name="second", schedule=replace(tiny.schedule, steps=1, learning_rate=1e-12))
+    model = train_synth(write(second), tmp_path / "second", before=first)
+    weights, earlier = (
+        load_average(run, tiny).state_dict() for run in (tmp_path / "second", tmp_path / "first")
+    )
+    for key, value in earlier.items():
+        torch.testing.assert_close(weights[key], value, atol=1e-6, rtol=0)
+    third = train_synth(write(replace(second, name="third")), tmp_path / "third", before=model)
+    content = json.loads((third / "model.json").read_text())
+    assert [config["name"] for config in content["training_before"]] == ["tiny", "second"]
+
+
 def test_a_start_that_does_not_fit_is_refused(tiny, write, tmp_path):
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="neither a checkpoint nor a model"):
         train_synth(write(tiny), tmp_path / "run", before=tmp_path / "nowhere")
     first = train_synth(write(tiny), tmp_path / "first").parent
     other = replace(tiny, name="other", network=replace(tiny.network, channels=(3, 5)))
