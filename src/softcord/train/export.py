@@ -18,7 +18,7 @@ from softcord.checksum import file_sha256
 from softcord.errors import OutputError
 from softcord.models.folder import FORMAT
 from softcord.train.config import SynthConfig
-from softcord.train.network import CompactUNet
+from softcord.train.network import GREY_GAIN, GREY_MIDDLE, CompactUNet
 from softcord.train.reading import to_dict
 
 OPSET = 18
@@ -72,7 +72,7 @@ def to_onnx(network: CompactUNet) -> onnx.ModelProto:
     a, b, c = network.fold
     fold = np.eye(a * b * c, dtype=np.float32).reshape(a * b * c, 1, a, b, c)
     kernel = graph.constant("fold", fold)
-    x = graph.add("Conv", "image", kernel, strides=[a, b, c])
+    x = folded = graph.add("Conv", "image", kernel, strides=[a, b, c])
     skips: list[str] = []
     for depth, block in enumerate(network.down):
         if depth:
@@ -93,6 +93,8 @@ def to_onnx(network: CompactUNet) -> onnx.ModelProto:
         graph.constant("head.weight", _array(head.weight)),
         graph.constant("head.bias", _array(head.bias)),
     )
+    if network.grey_powers:
+        x = _grey_polynomial(graph, x, folded, network.grey_powers)
     graph.add("ConvTranspose", x, kernel, strides=[a, b, c])
     graph.nodes[-1].output[0] = "logits"
     shape = [1, 1, "I", "J", "K"]
@@ -104,12 +106,29 @@ def to_onnx(network: CompactUNet) -> onnx.ModelProto:
     return model
 
 
+def _grey_polynomial(graph: _Graph, head: str, folded: str, powers: int) -> str:
+    """The base of the logits and the terms in the grey level, summed as in `CompactUNet.forward`."""
+    names = [f"coefficients.{power}" for power in range(1 + powers)]
+    graph.nodes.append(helper.make_node("Split", [head], names, name="split", axis=1, num_outputs=1 + powers))
+    middle, gain = (
+        graph.constant(name, np.float32(value).reshape(1))
+        for name, value in (("grey.middle", GREY_MIDDLE), ("grey.gain", GREY_GAIN))
+    )
+    x, distance = names[0], graph.add("Sub", folded, middle)
+    term = graph.add("Mul", distance, gain)
+    for power, coefficient in enumerate(names[1:]):
+        if power:
+            term = graph.add("Mul", term, distance)
+        x = graph.add("Add", x, graph.add("Mul", coefficient, term))
+    return x
+
+
 def from_onnx(path: Path) -> dict[str, torch.Tensor]:
     """The weights in a graph that `to_onnx` made, by the names that `CompactUNet` gives them."""
     weights = {}
     for tensor in onnx.load(path).graph.initializer:
         name = tensor.name.replace(".scale", ".weight").replace(".shift", ".bias")
-        if name != "fold" and not name.endswith(".ones"):
+        if name != "fold" and not name.startswith("grey.") and not name.endswith(".ones"):
             weights[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
     return weights
 

@@ -3,11 +3,18 @@
 The volume is folded at the entry (neighbouring voxels become channels) and unfolded at the exit, so that no
 convolution runs at full resolution: a full-resolution layer with eight channels costs as much as everything
 below it.
+
+The edge is as sharp as the image all the same: the last layer says for each voxel how its logit depends on its
+own grey level (a polynomial whose coefficients come from the features), so that half-way between the grey levels
+of cord and fluid lies half the share, whichever of the two is brighter.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+GREY_MIDDLE = 0.5  # of the scaled grey levels; powers are taken of the distance from it
+GREY_GAIN = 8.0  # so that coefficients near 1 make sharp edges
 
 
 class _Block(nn.Sequential):
@@ -33,11 +40,13 @@ class CompactUNet(nn.Module):
         Channels of each level, from the finest.
     fold : (3,) tuple of int
         Voxels along each axis that are folded into channels.
+    grey_powers : int
+        Degree of the polynomial in the grey level; 0: the logit comes from the features alone.
     """
 
-    def __init__(self, channels: tuple[int, ...], fold: tuple[int, int, int]) -> None:
+    def __init__(self, channels: tuple[int, ...], fold: tuple[int, int, int], grey_powers: int = 0) -> None:
         super().__init__()
-        self.channels, self.fold = tuple(channels), tuple(fold)
+        self.channels, self.fold, self.grey_powers = tuple(channels), tuple(fold), grey_powers
         folded = fold[0] * fold[1] * fold[2]
         inputs = (folded, *channels[:-1])
         self.down = nn.ModuleList(_Block(i, o) for i, o in zip(inputs, channels, strict=True))
@@ -45,7 +54,7 @@ class CompactUNet(nn.Module):
             _Block(fine + coarse, fine)
             for fine, coarse in zip(channels[-2::-1], channels[:0:-1], strict=True)
         )
-        self.head = nn.Conv3d(channels[0], folded, 1)
+        self.head = nn.Conv3d(channels[0], folded * (1 + grey_powers), 1)
 
     @property
     def multiple(self) -> tuple[int, int, int]:
@@ -59,6 +68,7 @@ class CompactUNet(nn.Module):
         n, _, i, j, k = image.shape
         x = image.reshape(n, i // a, a, j // b, b, k // c, c).permute(0, 2, 4, 6, 1, 3, 5)
         x = x.reshape(n, a * b * c, i // a, j // b, k // c)
+        grey = GREY_GAIN * (x - GREY_MIDDLE)
         skips: list[torch.Tensor] = []
         for depth, block in enumerate(self.down):
             x = block(functional.max_pool3d(x, 2) if depth else x)
@@ -67,5 +77,18 @@ class CompactUNet(nn.Module):
         for block in self.up:
             x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
             x = block(torch.cat([skips.pop(), x], dim=1))
-        x = self.head(x).reshape(n, a, b, c, i // a, j // b, k // c)
+        x, *coefficients = self.head(x).chunk(1 + self.grey_powers, dim=1)
+        for power, coefficient in enumerate(coefficients):
+            x = x + coefficient * grey * (grey / GREY_GAIN) ** power
+        x = x.reshape(n, a, b, c, i // a, j // b, k // c)
         return x.permute(0, 4, 1, 5, 2, 6, 3).reshape(n, 1, i, j, k)
+
+
+def extended(weights: dict[str, torch.Tensor], network: CompactUNet) -> dict[str, torch.Tensor]:
+    """Weights of a network with fewer powers of the grey level, for one with more that computes the same."""
+    wanted = network.head.out_channels
+    result = dict(weights)
+    for name in ("head.weight", "head.bias"):
+        values = weights[name]
+        result[name] = torch.cat([values, values.new_zeros(wanted - values.shape[0], *values.shape[1:])])
+    return result

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
@@ -22,7 +23,7 @@ from softcord.models.folder import read_model_folder
 from softcord.train.calibrate import calibrate
 from softcord.train.config import ScheduleConfig, SynthConfig
 from softcord.train.export import export_model, from_onnx
-from softcord.train.network import CompactUNet
+from softcord.train.network import CompactUNet, extended
 from softcord.train.pool import SamplePool, Task
 from softcord.train.reading import from_dict, read_config, to_dict
 
@@ -110,7 +111,8 @@ def _open_earlier(config: SynthConfig, out: Path, before: Path | None) -> list[S
             f"{before}: holds neither a checkpoint nor a model to start from. Give the folder of a run or a "
             "model."
         )
-    if earlier[-1].network != config.network:
+    fits = replace(config.network, grey_powers=earlier[-1].network.grey_powers)
+    if earlier[-1].network != fits or earlier[-1].network.grey_powers > config.network.grey_powers:
         raise InputError(
             f"{before}: its network is {earlier[-1].network}, not {config.network}. Make them alike."
         )
@@ -187,7 +189,7 @@ def load_average(out: Path, config: SynthConfig) -> CompactUNet:
 
 
 def _network(config: SynthConfig) -> CompactUNet:
-    return CompactUNet(config.network.channels, config.network.fold)
+    return CompactUNet(config.network.channels, config.network.fold, config.network.grey_powers)
 
 
 def train_network(
@@ -209,7 +211,7 @@ def train_network(
     torch.manual_seed(config.seed)
     network = _network(config)
     if start is not None:
-        network.load_state_dict(start)
+        network.load_state_dict(extended(start, network))
     network = network.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay

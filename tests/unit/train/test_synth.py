@@ -408,6 +408,18 @@ def test_a_run_can_start_from_a_model_and_knows_all_that_came_before(tiny, write
     assert [config["name"] for config in content["training_before"]] == ["tiny", "second"]
 
 
+def test_a_network_that_knows_grey_levels_starts_where_one_without_has_ended(tiny, write, tmp_path):
+    first = train_synth(write(tiny), tmp_path / "first").parent
+    network = replace(tiny.network, grey_powers=2)
+    more = replace(tiny, network=network, schedule=replace(tiny.schedule, steps=1, learning_rate=1e-12))
+    second = train_synth(write(more), tmp_path / "second", before=first).parent
+    image = torch.rand(1, 1, 16, 16, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(load_average(second, more)(image), load_average(first, tiny)(image))
+    with pytest.raises(InputError, match="grey_powers=2"):
+        train_synth(write(tiny), tmp_path / "back", before=second)
+
+
 def test_a_start_that_does_not_fit_is_refused(tiny, write, tmp_path):
     with pytest.raises(InputError, match="neither a checkpoint nor a model"):
         train_synth(write(tiny), tmp_path / "run", before=tmp_path / "nowhere")
