@@ -4,9 +4,9 @@ The volume is folded at the entry (neighbouring voxels become channels) and unfo
 convolution runs at full resolution: a full-resolution layer with eight channels costs as much as everything
 below it.
 
-The edge is as sharp as the image all the same: the last layer says for each voxel how its logit depends on its
-own grey level (a polynomial whose coefficients come from the features), so that half-way between the grey levels
-of cord and fluid lies half the share, whichever of the two is brighter.
+The edge is as sharp as the image all the same: the last layer says for each voxel how its logit depends on
+its own grey level (a polynomial whose coefficients come from the features), so that half-way between the grey
+levels of cord and fluid lies half the share, whichever of the two is brighter.
 """
 
 import torch

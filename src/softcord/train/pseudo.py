@@ -52,7 +52,7 @@ def label_images(
     Returns
     -------
     paths : list of Path
-        One map for each image in which a cord was found; the others get one in which nothing is known.
+        One map for each image in which a cord was found; the others get none, and a training leaves them out.
 
     Raises
     ------
@@ -70,14 +70,15 @@ def label_images(
         for row in chosen_rows(source, data):
             path = pseudo_path(out, row["image"])
             known = _label(root / row["image"], network, path)
-            paths.append(path)
+            if known:
+                paths.append(path)
             if on_image is not None:
                 on_image(Path(row["image"]).name, known)
     return paths
 
 
 def _label(image_path: Path, network: Network, path: Path) -> float:
-    """Write the map of one image (RAS+); returns the share of its cord that is known."""
+    """Write the map of one image (RAS+); returns the share of its cord that is known, 0 if none is."""
     image = load_image(image_path)
     data, _ = read_volume(image)
     canonical = to_canonical(data, image.affine)
@@ -85,6 +86,10 @@ def _label(image_path: Path, network: Network, path: Path) -> float:
     prediction = predict(voxels, canonical.zooms, network, PredictOptions(uncertainty=True))
     spread = cast("FloatArray", prediction.uncertainty)  # it was asked for
     labelled = agreed(prediction.soft, spread, canonical.zooms)
+    cord = prediction.soft > 0.5
+    if not (labelled[cord] >= 0).any():
+        log.warning("%s: no cord on which the views agree", image_path)
+        return 0.0
     temporary = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +98,7 @@ def _label(image_path: Path, network: Network, path: Path) -> float:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
-    cord = prediction.soft > 0.5
-    return float((labelled[cord] >= 0).mean()) if cord.any() else 0.0
+    return float((labelled[cord] >= 0).mean())
 
 
 def agreed(soft: FloatArray, spread: FloatArray, zooms: Zooms) -> FloatArray:

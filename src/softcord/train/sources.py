@@ -65,7 +65,7 @@ def load_sources(config: SynthConfig, data: Path | None, pseudo: Path | None = N
     ------
     InputError
         The configuration names maps or images and `data` is not given, or a pattern or table matches nothing;
-        or it names images without masks and `pseudo` is not given, or lacks one of their maps.
+        or it names images without masks and `pseudo` is not given, or holds no map of them.
     """
     if data is None and (config.maps or config.images):
         raise InputError(
@@ -153,7 +153,12 @@ def _load_images(
             "The configuration names images without masks: make their maps with softcord train pseudo, and "
             "say with --pseudo in which folder they are."
         )
-    return [_load_pseudo(root / row["image"], pseudo_path(pseudo, row["image"])) for row in rows]
+    paths = {root / row["image"]: pseudo_path(pseudo, row["image"]) for row in rows}
+    found = {image: path for image, path in paths.items() if path.exists()}
+    if not found:
+        raise InputError(f"{pseudo}: holds no map of an image of {source.table}. Check --pseudo.")
+    log.info("maps of %d of %d images without a mask", len(found), len(paths))
+    return [_load_pseudo(image, path) for image, path in found.items()]
 
 
 def chosen_rows(source: ImageSource, folder: Path) -> list[dict[str, str]]:

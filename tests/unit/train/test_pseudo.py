@@ -67,6 +67,22 @@ def test_a_configuration_that_asks_for_none_is_refused(mixed, network, data, tmp
         label_images(mixed, network, tmp_path, data=data)
 
 
+class Nothing:
+    """An engine that sees no cord."""
+
+    device = "cpu"
+
+    def run(self, image):
+        return np.full_like(image, -20)
+
+
+def test_an_image_without_a_cord_gets_no_map_and_is_left_out(asking, unlabelled, network, data, tmp_path):
+    blind = replace(network, engine=Nothing())
+    assert label_images(asking, blind, tmp_path, data=data) == []
+    with pytest.raises(InputError, match="holds no map"):
+        load_sources(asking, data, tmp_path)
+
+
 def test_where_views_differ_and_near_ends_within_the_view_nothing_is_known():
     soft = np.zeros((5, 5, 20), dtype=np.float32)
     soft[2, 2, 5:] = 1

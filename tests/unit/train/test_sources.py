@@ -108,7 +108,7 @@ def test_images_without_a_mask_need_maps(mixed, folder, tmp_path):
         load_sources(config, data)
     (data / "bids" / "sub-03" / "anat").mkdir(parents=True, exist_ok=True)
     shutil.copy(data / "bids" / "sub-01" / "anat" / "T2w.nii.gz", data / "bids" / "sub-03" / "anat")
-    with pytest.raises(InputError, match="T2w_pseudo"):
+    with pytest.raises(InputError, match="holds no map"):
         load_sources(config, data, tmp_path)
 
 
