@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from softcord.errors import InputError as InputError
     from softcord.errors import SoftcordError as SoftcordError
     from softcord.flags import Flag as Flag
+    from softcord.measure import Csa as Csa
+    from softcord.measure import CsaOptions as CsaOptions
+    from softcord.measure import csa as csa
+    from softcord.measure import csa_files as csa_files
     from softcord.segment import FileOptions as FileOptions
     from softcord.segment import FileResult as FileResult
     from softcord.segment import Segmentation as Segmentation
@@ -27,18 +31,24 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; the same list as above, which is for type checkers
 _HOMES = {
+    "Csa": "softcord.measure",
+    "CsaOptions": "softcord.measure",
     "FileOptions": "softcord.segment",
     "FileResult": "softcord.segment",
     "Flag": "softcord.flags",
     "InputError": "softcord.errors",
     "Segmentation": "softcord.segment",
     "SoftcordError": "softcord.errors",
+    "csa": "softcord.measure",
+    "csa_files": "softcord.measure",
     "models": "softcord.models",
     "segment": "softcord.segment",
     "segment_files": "softcord.segment",
 }
 
 __all__ = [
+    "Csa",
+    "CsaOptions",
     "FileOptions",
     "FileResult",
     "Flag",
@@ -46,6 +56,8 @@ __all__ = [
     "Segmentation",
     "SoftcordError",
     "__version__",
+    "csa",
+    "csa_files",
     "models",
     "segment",
     "segment_files",

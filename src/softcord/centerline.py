@@ -75,6 +75,11 @@ class Centerline:
         cosines: FloatArray = 1 / np.sqrt(1 + self.slope_x**2 + self.slope_y**2)
         return cosines
 
+    @property
+    def points_mm(self) -> FloatArray:
+        """(K, 3) array, mm: the curve, one point per slice, along the axes of the grid."""
+        return np.stack([self.x_mm, self.y_mm, self.slices * self.spacing_mm], axis=1)
+
     def arc_mm(self) -> FloatArray:
         """Length along the curve from its lowest point.
 

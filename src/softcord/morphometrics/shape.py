@@ -85,7 +85,7 @@ def measure_shape(section: FloatArray, zooms: tuple[float, float], squeeze: Floa
     long_axis, short_axis, turn = _ellipse(spread)
     is_wide = abs(turn) < math.pi / 4
     pixel = fine_x * fine_y * abs(float(np.linalg.det(squeeze)))
-    # the axis of the section that is nearest to right-left: the short one in a section that is deeper than wide
+    # the axis that is nearest to right-left is the short one in a section that is deeper than wide
     upright = turn if is_wide else turn - math.copysign(math.pi / 2, turn)
     anterior, posterior = _band(fine / section.max(), x, y, squeeze, upright, pixel)
     return Shape(
