@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from softcord import models as models
     from softcord.errors import InputError as InputError
     from softcord.errors import SoftcordError as SoftcordError
+    from softcord.evaluate import Evaluation as Evaluation
+    from softcord.evaluate import evaluate as evaluate
+    from softcord.evaluate import evaluate_files as evaluate_files
     from softcord.flags import Flag as Flag
     from softcord.measure import Csa as Csa
     from softcord.measure import CsaOptions as CsaOptions
@@ -33,6 +36,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Csa": "softcord.measure",
     "CsaOptions": "softcord.measure",
+    "Evaluation": "softcord.evaluate",
     "FileOptions": "softcord.segment",
     "FileResult": "softcord.segment",
     "Flag": "softcord.flags",
@@ -41,6 +45,8 @@ _HOMES = {
     "SoftcordError": "softcord.errors",
     "csa": "softcord.measure",
     "csa_files": "softcord.measure",
+    "evaluate": "softcord.evaluate",
+    "evaluate_files": "softcord.evaluate",
     "models": "softcord.models",
     "segment": "softcord.segment",
     "segment_files": "softcord.segment",
@@ -49,6 +55,7 @@ _HOMES = {
 __all__ = [
     "Csa",
     "CsaOptions",
+    "Evaluation",
     "FileOptions",
     "FileResult",
     "Flag",
@@ -58,6 +65,8 @@ __all__ = [
     "__version__",
     "csa",
     "csa_files",
+    "evaluate",
+    "evaluate_files",
     "models",
     "segment",
     "segment_files",

@@ -13,9 +13,9 @@ from typing import Any
 
 from softcord.bids import image_stem, parse_name
 from softcord.errors import InputError, OutputError, SoftcordError, UsageError
+from softcord.masks import Point
 from softcord.measure import tables
 from softcord.measure.image import Csa, csa
-from softcord.measure.labels import Point
 from softcord.measure.options import CsaOptions
 from softcord.measure.tables import Format
 from softcord.nifti import FileSet

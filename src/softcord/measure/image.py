@@ -13,9 +13,8 @@ from softcord.centerline import arc_length, extend_to
 from softcord.errors import InputError, UsageError
 from softcord.flags import Flag, check_segmentation
 from softcord.levels import PAM50_SLICES, Levels, choose_levels, level_name, to_pam50
-from softcord.measure.labels import Labels, Point, find_levels, find_pmj
+from softcord.masks import Labels, Mask, Point, find_levels, find_pmj, read_mask
 from softcord.measure.options import CsaOptions
-from softcord.measure.reading import Mask, read_mask
 from softcord.morphometrics import METRICS, SliceMeasures, measure_slices
 from softcord.morphometrics.pieces import SPECK_MM3
 from softcord.nifti import Image

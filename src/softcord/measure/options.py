@@ -60,7 +60,13 @@ class CsaOptions:
     volume: int | None = None
 
     def check(self, *, has_levels: bool, has_pmj: bool) -> None:
-        """Raise UsageError if options cannot be, or contradict each other or what was given beside them."""
+        """Raise UsageError if options cannot be, or contradict each other or what was given beside them.
+
+        Parameters
+        ----------
+        has_levels, has_pmj : bool
+            Whether levels and the pontomedullary junction are given.
+        """
         for name, value, known in (
             ("rows", self.rows, ("all", "level", "slice")),
             ("definition", self.definition or "softcord", ("softcord", "sct")),

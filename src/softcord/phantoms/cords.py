@@ -119,7 +119,12 @@ def make_cord(zooms: Zooms, options: CordOptions = CordOptions(), *, fine_mm: fl
     filled = _filled(n_slices, layers, o.fill)
     turn = math.radians(o.turn_deg)
     for layer in np.flatnonzero(filled):
-        dx, dy = at_x[:, None] - x[layer], at_y[None, :] - y[layer]
+        near_x, near_y = (
+            _near(middle[layer], reach, n, zoom)
+            for middle, n, zoom in ((x, sizes[0], zooms[0]), (y, sizes[1], zooms[1]))
+        )
+        dx = at_x[near_x.start * parts[0] : near_x.stop * parts[0], None] - x[layer]
+        dy = at_y[None, near_y.start * parts[1] : near_y.stop * parts[1]] - y[layer]
         # to the plane across the cord: lengths along the lean shrink by the cosine
         lean_size = math.hypot(slope_x[layer], slope_y[layer])
         if lean_size > 0:
@@ -128,10 +133,16 @@ def make_cord(zooms: Zooms, options: CordOptions = CordOptions(), *, fine_mm: fl
             dx, dy = dx - along * ux, dy - along * uy
         p = (math.cos(turn) * dx + math.sin(turn) * dy) / (o.half_rl * scale[layer])
         q = (math.cos(turn) * dy - math.sin(turn) * dx) / (o.half_ap * scale[layer])
-        inside = (p * p + q * q <= 1).reshape(sizes[0], parts[0], sizes[1], parts[1])
-        share[:, :, layer // layers] += inside.mean(axis=(1, 3), dtype=np.float32) / layers
+        inside = (p * p + q * q <= 1).reshape(-1, parts[0], p.shape[1] // parts[1], parts[1])
+        share[near_x, near_y, layer // layers] += inside.mean(axis=(1, 3), dtype=np.float32) / layers
     areas = math.pi * o.half_rl * o.half_ap * scale**2 * filled
     return Cord(np.minimum(share, 1), zooms, areas.reshape(n_slices, layers).mean(axis=1))
+
+
+def _near(middle: float, reach: float, n: int, zoom: float) -> slice:
+    """Voxels along an axis that the cord may touch in a layer."""
+    low, high = (middle + sign * reach + n * zoom / 2 for sign in (-1, 1))
+    return slice(max(0, math.floor(low / zoom)), min(n, math.ceil(high / zoom)))
 
 
 def _filled(n_slices: int, layers: int, fill: tuple[float, float]) -> np.ndarray:

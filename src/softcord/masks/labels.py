@@ -23,7 +23,7 @@ from softcord.levels import (
     levels_from_discs,
     project,
 )
-from softcord.measure.reading import Mask
+from softcord.masks.reading import Mask
 from softcord.nifti import Image, check_image, load_image, read_volume
 
 Point: TypeAlias = Sequence[float]

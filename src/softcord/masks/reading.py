@@ -1,16 +1,17 @@
 """A mask from a file or an image: on canonical axes, with values from 0 to 1."""
 
+import itertools
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from softcord._typing import Affine, FloatArray, Zooms
-from softcord.bids import image_stem
-from softcord.errors import InputError
+from softcord.errors import GeometryError, InputError
 from softcord.flags import Flag
-from softcord.nifti import Image, check_image, header_flags, load_image, read_volume
+from softcord.nifti import Image, check_image, header_flags, load_image, read_volume, read_volumes
 from softcord.orientation import to_canonical
 
 _MOST_LABELS = 10  # more whole numbers than that are grey levels, such as 0 to 255
@@ -53,7 +54,7 @@ class Mask:
         return str(self.path) if self.path else "the mask"
 
 
-def read_mask(mask: Image | str | Path, *, volume: int | None = None) -> Mask:
+def read_mask(mask: Image | str | Path, *, volume: int | None = None, allow_empty: bool = False) -> Mask:
     """Read a soft segmentation or a mask.
 
     Parameters
@@ -62,6 +63,8 @@ def read_mask(mask: Image | str | Path, *, volume: int | None = None) -> Mask:
         Values 0 to 1; a mask may also use another number for cord, such as 255.
     volume : int, optional
         Which of the N volumes.
+    allow_empty : bool
+        Read a mask without cord, too (default: refuse it).
 
     Returns
     -------
@@ -82,8 +85,13 @@ def read_mask(mask: Image | str | Path, *, volume: int | None = None) -> Mask:
         raise InputError(
             f"{name}: expected one volume, got {image.shape[3]}. Say which one (--volume N, counted from 0)."
         )
-    data, flags = read_volume(image, volume=volume or 0)
-    soft, value_flags = _to_shares(data, name)
+    if allow_empty:
+        data, flags = next(itertools.islice(read_volumes(image), volume or 0, None))
+        flags = tuple(flag for flag in flags if flag.code != "constant_volume")
+    else:
+        data, flags = read_volume(image, volume=volume or 0)
+    is_empty = allow_empty and not data.any()
+    soft, value_flags = (data, ()) if is_empty else _to_shares(data, name)
     canonical = to_canonical(soft, image.affine)
     return Mask(
         soft=canonical.data.astype(np.float32, copy=False),
@@ -95,6 +103,32 @@ def read_mask(mask: Image | str | Path, *, volume: int | None = None) -> Mask:
         path=path,
         is_network=path is not None and _is_network(path),
     )
+
+
+def check_same_grid(one: Mask, other: Mask) -> None:
+    """Raise GeometryError unless two masks have the same voxels, whatever the order of their axes.
+
+    Parameters
+    ----------
+    one, other : Mask
+
+    Raises
+    ------
+    GeometryError
+        If shapes or places differ, by more than a hundredth of a voxel at a corner.
+    """
+    if one.soft.shape != other.soft.shape:
+        raise GeometryError(
+            f"{one.name} and {other.name} must be on one grid, got {one.soft.shape} and {other.soft.shape} "
+            "voxels. Resample one of them."
+        )
+    corners = np.array(list(itertools.product(*[(0, n - 1) for n in one.soft.shape], [1])), dtype=float)
+    apart = np.abs((corners @ (one.affine - other.affine).T)[:, :3]).max()
+    if apart > 0.01 * min(one.zooms) + 1e-3:
+        raise GeometryError(
+            f"{one.name} and {other.name} must be on one grid, but voxels lie up to {apart:.2f} mm apart. "
+            "Resample one of them."
+        )
 
 
 def _to_shares(data: FloatArray, name: str) -> tuple[FloatArray, tuple[Flag, ...]]:
@@ -135,7 +169,7 @@ def _to_shares(data: FloatArray, name: str) -> tuple[FloatArray, tuple[Flag, ...
 
 def _is_network(path: Path) -> bool:
     """Whether the sidecar beside a file says that a model of softcord made it."""
-    sidecar = path.with_name(image_stem(path) + ".json")
+    sidecar = path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
     try:
         facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError):
