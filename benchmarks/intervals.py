@@ -3,8 +3,8 @@
     python benchmarks/intervals.py [--fit] [--exact N] [--network N] [--model softcord]
 
 Exact cases are bare cords (`softcord.phantoms.cords`) of random size, shape, tilt, place and resolution,
-whose area across the cord is known; every other one is cut at 0.5. Network cases are noisy phantoms with a body,
-segmented by the model. Without --fit, the intervals are checked as they stand in
+whose area across the cord is known; every other one is cut at 0.5. Network cases are noisy phantoms with a
+body, segmented by the model. Without --fit, the intervals are checked as they stand in
 `softcord.morphometrics.interval`, on seeds that no fit has seen. With --fit, weights and quantiles are fitted
 first, on other seeds, printed for that module, and used for the check.
 

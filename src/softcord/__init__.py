@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softcord.flags import Flag as Flag
     from softcord.measure import Csa as Csa
     from softcord.measure import CsaOptions as CsaOptions
+    from softcord.measure import compare_csa as compare_csa
     from softcord.measure import csa as csa
     from softcord.measure import csa_files as csa_files
     from softcord.segment import FileOptions as FileOptions
@@ -43,6 +44,7 @@ _HOMES = {
     "InputError": "softcord.errors",
     "Segmentation": "softcord.segment",
     "SoftcordError": "softcord.errors",
+    "compare_csa": "softcord.measure",
     "csa": "softcord.measure",
     "csa_files": "softcord.measure",
     "evaluate": "softcord.evaluate",
@@ -63,6 +65,7 @@ __all__ = [
     "Segmentation",
     "SoftcordError",
     "__version__",
+    "compare_csa",
     "csa",
     "csa_files",
     "evaluate",

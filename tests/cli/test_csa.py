@@ -105,3 +105,13 @@ def test_strict_makes_flags_a_failure(mask):
 def test_options_that_cannot_be_are_usage_errors(arguments, message, capsys):
     assert main(["csa", "t2_seg.nii.gz", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_two_masks_are_compared(mask, capsys):
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj) * np.float32(0.98), mask.affine), "later_seg.nii.gz")
+    assert main(["csa", "--compare", "t2_seg.nii.gz", "later_seg.nii.gz", "-o", "change.tsv"]) == 0
+    assert "(-2.00 %), 20 points aligned by slices; limits of agreement" in capsys.readouterr().out
+    assert len(table("change.tsv")) == 20
+    assert main(["csa", "--compare", "t2_seg.nii.gz", "none.nii.gz", "-o", "other.tsv"]) == 7
+    assert main(["csa", "--compare", "t2_seg.nii.gz", "later_seg.nii.gz", "t2_seg.nii.gz"]) == 2
+    assert main(["csa"]) == 2

@@ -23,7 +23,13 @@ _MOST_JOBS = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
-    parser.add_argument("masks", nargs="+", metavar="MASK", help="soft map or mask (.nii, .nii.gz)")
+    parser.add_argument("masks", nargs="*", metavar="MASK", help="soft map or mask (.nii, .nii.gz)")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="instead of MASK: two times or two methods of one person, paired along the centreline",
+    )
     _add_output_arguments(parser)
     _add_choice_arguments(parser)
     _add_level_arguments(parser)
@@ -138,16 +144,19 @@ def _add_definition_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the table, and return the exit code."""
+    from softcord.errors import UsageError
+
+    if bool(args.compare) == bool(args.masks):
+        raise UsageError("Give masks to measure, or two to compare (--compare A B), but not both.")
+    if args.compare:
+        return _compare(args)
+    return _measure(args)
+
+
+def _measure(args: argparse.Namespace) -> int:
     from softcord.measure import csa_files, table_text
 
-    options = _options(args)
-    discs = args.discs
-    if args.disc:
-        if discs:
-            from softcord.errors import UsageError
-
-            raise UsageError("Discs come from --discs or from --disc, not from both.")
-        discs = dict(args.disc)
+    options, discs = _options(args), _discs(args)
     jobs = args.jobs or max(1, min(_MOST_JOBS, os.cpu_count() or 1, len(args.masks) // 2))
     to_terminal = args.out == "-"
     if args.norms or args.sex != "all":
@@ -171,6 +180,55 @@ def run(args: argparse.Namespace) -> int:
     if to_terminal:
         say(table_text(results, args.format or "tsv").rstrip("\n"))
     return _conclude(results, strict=args.strict)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """Pair two masks, write the table, and say how they differ."""
+    from pathlib import Path
+
+    from softcord.measure import compare_csa, comparison_text, csa_files, write_comparison
+
+    results = csa_files(
+        args.compare,
+        None,
+        _options(args),
+        levels=args.levels,
+        discs=_discs(args),
+        pmj=_pmj(args.pmj),
+        on_result=lambda result: _report(result, quiet=True),
+    )
+    code = _conclude(results, strict=args.strict)
+    one, other = (result.csa for result in results)
+    if one is None or other is None:
+        return code
+    comparison = compare_csa(one, other)
+    if args.out == "-":
+        say(comparison_text(comparison).rstrip("\n"))
+        return code
+    write_comparison(
+        comparison, args.out, inputs=tuple(map(Path, args.compare)), overwrite=bool(args.overwrite)
+    )
+    if not args.quiet:
+        say(
+            f"mean area {comparison.mean_a_mm2:.1f} -> {comparison.mean_b_mm2:.1f} mm2 "
+            f"({comparison.change_percent:+.2f} %), {len(comparison.points)} points aligned by "
+            f"{comparison.aligned_by}; limits of agreement {comparison.low_mm2:+.1f} to "
+            f"{comparison.high_mm2:+.1f} mm2"
+        )
+    if comparison.aligned_by == "space":
+        _LOG.warning("Without labels, the two are aligned by scanner coordinates: the person must lie alike.")
+    return code
+
+
+def _discs(args: argparse.Namespace) -> "str | dict[int, tuple[float, ...]] | None":
+    from softcord.errors import UsageError
+
+    if not args.disc:
+        discs: str | None = args.discs
+        return discs
+    if args.discs:
+        raise UsageError("Discs come from --discs or from --disc, not from both.")
+    return dict(args.disc)
 
 
 def _options(args: argparse.Namespace) -> "CsaOptions":

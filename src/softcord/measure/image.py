@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softcord import norms
-from softcord._typing import FloatArray
+from softcord._typing import Affine, FloatArray, Zooms
 from softcord.centerline import arc_length, extend_to
 from softcord.errors import InputError, UsageError
 from softcord.flags import Flag, check_segmentation
@@ -80,6 +80,10 @@ class Csa:
         ``"mask"`` or ``"network"``: whose errors the intervals hold.
     source : Path or None
         File that was measured.
+    zooms : (3,) tuple of float, mm
+        Voxel size on canonical axes.
+    affine : (4, 4) array of float
+        Index on canonical axes to RAS+ mm.
     """
 
     rows: tuple[Row, ...]
@@ -90,6 +94,8 @@ class Csa:
     options: CsaOptions
     interval: str
     source: Path | None
+    zooms: Zooms
+    affine: Affine
 
 
 def csa(
@@ -184,6 +190,8 @@ def csa(
         options=options,
         interval=interval,
         source=read.path,
+        zooms=read.zooms,
+        affine=read.affine,
     )
 
 
