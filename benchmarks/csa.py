@@ -4,12 +4,12 @@
 
 `--reference` is the folder of SCT's masks and tables (default: ../shared/reference/sct). Prints
 
-1. agreement with SCT's tables, the largest difference per measure, by SCT's definitions and by softcord's own;
+1. agreement with SCT's tables, the largest difference per measure, by SCT's definitions and softcord's own;
 2. how true the soft area is on cords of known area, by softcord's rule and by SCT's, side by side;
-3. seconds for the 55-slice mask, and seconds and peak memory for masks of growing length and for a whole head.
+3. seconds for the 55-slice mask, and seconds and peak memory for masks of growing length and a whole head.
 
-Times are CPU seconds of one thread in this process, the best of the repeats; SCT took 1.1 s without and 1.66 s with
-angle correction for the same mask.
+Times are CPU seconds of one thread in this process, the best of the repeats; SCT took 1.1 s without and
+1.66 s with angle correction for the same mask.
 """
 
 import argparse
@@ -145,9 +145,7 @@ def levels(folder: Path) -> None:
 def truth() -> None:
     """Soft area against the truth, by both rules."""
     print("\nBias of the mean area (largest error of a slice), %, over voxel sizes of 0.5 to 2 mm:\n")
-    print(
-        "| cord | softcord: worst bias | worst slice | SCT's rule: worst bias | worst slice |\n|---|---|---|---|---|"
-    )
+    print("| cord | softcord: bias | worst slice | SCT's rule: bias | worst slice |\n|---|---|---|---|---|")
     for name, options in SHAPES.items():
         cells = []
         for definition in ("softcord", "sct"):
@@ -173,9 +171,7 @@ def times(folder: Path, repeats: int) -> None:
             measure_slices(soft, zooms, definition=definition)
             spent.append(time.process_time() - start)
         best = min(spent)
-        print(
-            f"55-slice T2 mask, {definition}: {1000 * best:.1f} ms, SCT's 1.66 s is {1.66 / best:.0f} times as long"
-        )
+        print(f"55-slice T2 mask, {definition}: {1000 * best:.1f} ms, SCT's 1.66 s: {1.66 / best:.0f} times")
 
 
 def memory() -> None:

@@ -164,7 +164,8 @@ def _to_mm(mask: Mask, point: Point) -> FloatArray:
     index = np.asarray(point, dtype=float)
     if index.shape != (3,) or not np.all((index >= 0) & (index <= np.array(mask.shape) - 1)):
         size = " × ".join(map(str, mask.shape))
-        raise InputError(f"{mask.name}: has no voxel {tuple(point)}; its size is {size}, counted from 0.")
+        found = ",".join(f"{n:g}" for n in point)
+        raise InputError(f"{mask.name}: has no voxel {found}; its size is {size}, counted from 0.")
     world = mask.file_affine @ np.append(index, 1)
     place: FloatArray = (np.linalg.inv(mask.affine) @ world)[:3] * mask.zooms
     return place

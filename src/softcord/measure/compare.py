@@ -120,7 +120,7 @@ def compare_csa(one: Csa, other: Csa) -> Comparison:
     if len(points) < 2:
         names = " and ".join(str(csa.source or "a mask") for csa in (one, other))
         raise InputError(
-            f"{names} must share two points of the cord or more, got {len(points)} (aligned by {aligned_by}). "
+            f"{names} must share two points of the cord, got {len(points)} (aligned by {aligned_by}). "
             "Give labels of both (--discs, --levels, --pmj)."
         )
     a, b = (np.array([getattr(p, name) for p in points]) for name in ("area_a_mm2", "area_b_mm2"))
