@@ -94,7 +94,7 @@ def measured(soft: np.ndarray, zooms: tuple[float, float, float], true: np.ndarr
     measures = measure_slices(soft, zooms)
     slices = measures.slices
     known = measures.is_held & np.isfinite(true[slices])
-    kept = choose_pieces(soft, zooms).soft
+    kept, _ = choose_pieces(soft, zooms)
     line = fit_centerline(kept, zooms)
     part = kept[:, :, slices]
     rim = (4 * part * (1 - part)).sum(axis=(0, 1), dtype=float) * zooms[0] * zooms[1]

@@ -52,9 +52,8 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--out",
-        default="csa.tsv",
         metavar="FILE",
-        help="the table; - for the terminal (default: csa.tsv)",
+        help="the table; - for the terminal (default: csa.tsv, or compare.tsv with --compare)",
     )
     parser.add_argument(
         "--format",
@@ -148,6 +147,8 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.compare) == bool(args.masks):
         raise UsageError("Give masks to measure, or two to compare (--compare A B), but not both.")
+    if args.out is None:
+        args.out = "compare.tsv" if args.compare else "csa.tsv"
     if args.compare:
         return _compare(args)
     return _measure(args)

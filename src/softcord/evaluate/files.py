@@ -322,7 +322,7 @@ def _slice_record(error: SliceError) -> dict[str, object]:
         "reference_area_mm2": error.reference_mm2,
         "area_error_mm2": error.error_mm2,
         "area_error_percent": error.error_percent,
-        "note": missing.get(has),
+        "note": "partial" if error.is_partial else missing.get(has),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softcord._typing import FloatArray
+from softcord._typing import BoolArray, FloatArray
 from softcord.flags import Flag
 from softcord.masks import Labels, Mask, Point, check_same_grid, find_levels, read_mask
 from softcord.morphometrics import SliceMeasures, measure_slices
@@ -30,17 +30,20 @@ class SliceError:
         Vertebral level, 0 where unknown.
     area_mm2, reference_mm2 : float, mm²
         Areas, each corrected for its own angle; NaN without cord.
+    is_partial : bool
+        Whether one of them ends in this slice and fills it partly: its error is unknown.
     """
 
     slice: int
     level: int
     area_mm2: float
     reference_mm2: float
+    is_partial: bool = False
 
     @property
     def error_mm2(self) -> float:
-        """Area minus that of the reference."""
-        return self.area_mm2 - self.reference_mm2
+        """Area minus that of the reference; NaN if one is missing or partial."""
+        return math.nan if self.is_partial else self.area_mm2 - self.reference_mm2
 
     @property
     def error_percent(self) -> float:
@@ -207,20 +210,24 @@ def _slices(
     """Areas of both in every slice where one has cord."""
     measured = [measure_slices(mask.soft, mask.zooms) for mask in (one, other)]
     n = one.soft.shape[2]
-    areas = [_on_grid(measures, n) for measures in measured]
+    areas = [_on_grid(measures, measures.values["area_mm2"], n) for measures in measured]
+    partial = np.any([_on_grid(measures, measures.is_partial, n) == 1 for measures in measured], axis=0)
     of_slice = np.zeros(n, dtype=int)
     if levels is not None or discs is not None:
         found, _ = find_levels(other, measured[1].centerline, levels=levels, discs=discs)
         of_slice[measured[1].slices] = found.of_slice
     held = np.flatnonzero(np.isfinite(areas[0]) | np.isfinite(areas[1]))
-    return tuple(SliceError(int(k), int(of_slice[k]), float(areas[0][k]), float(areas[1][k])) for k in held)
+    return tuple(
+        SliceError(int(k), int(of_slice[k]), float(areas[0][k]), float(areas[1][k]), bool(partial[k]))
+        for k in held
+    )
 
 
-def _on_grid(measures: SliceMeasures, n: int) -> FloatArray:
-    """Areas of all slices of the volume; partly filled ends are no areas."""
-    areas = np.full(n, np.nan)
-    areas[measures.slices] = np.where(measures.is_partial, np.nan, measures.values["area_mm2"])
-    return areas
+def _on_grid(measures: SliceMeasures, values: FloatArray | BoolArray, n: int) -> FloatArray:
+    """Values for all slices of the volume, NaN beyond the cord."""
+    all_slices = np.full(n, np.nan)
+    all_slices[measures.slices] = values
+    return all_slices
 
 
 def _mean(values: list[float]) -> float:

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -115,12 +116,18 @@ def csa_files(
     bar = track(paths, "Measuring", enabled=progress and len(paths) > 1)
     # new processes, not copies of this one: copying one that has threads is unsafe
     spawned = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) if n_jobs > 1 else nullcontext()
-    with spawned as pool:
-        done = pool.map(work, paths) if pool is not None else map(work, paths)
-        for _, result in zip(bar, done, strict=True):
-            results.append(result)
-            if on_result:
-                on_result(result)
+    try:
+        with spawned as pool:
+            done = pool.map(work, paths) if pool is not None else map(work, paths)
+            for _, result in zip(bar, done, strict=True):
+                results.append(result)
+                if on_result:
+                    on_result(result)
+    except BrokenProcessPool as error:
+        raise SoftcordError(
+            f"{paths[len(results)]}: the process that measured it was ended, perhaps for want of memory. "
+            "Try fewer at a time (--jobs 1)."
+        ) from error
     good = [result for result in results if result.csa is not None]
     if good and out is not None:
         _write(good, out, format_, before, append=append, inputs=paths)

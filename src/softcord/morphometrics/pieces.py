@@ -20,14 +20,12 @@ ASIDE_MM = (
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pieces:
-    """The cord of a segmentation without what is beside it.
+    """What a segmentation consists of.
 
     Attributes
     ----------
-    soft : (I, J, K) array of float
-        The segmentation with 0 in stray pieces; the same array if there are none.
     n_pieces : int
         Pieces of cord that were kept; two or more have a gap in between.
     n_stray : int
@@ -36,7 +34,6 @@ class Pieces:
         Cord in them.
     """
 
-    soft: FloatArray
     n_pieces: int
     n_stray: int
     stray_mm3: float
@@ -51,7 +48,7 @@ class _Piece:
     centre: tuple[float, float]
 
 
-def choose_pieces(soft: FloatArray, zooms: Zooms) -> Pieces:
+def choose_pieces(soft: FloatArray, zooms: Zooms) -> tuple[FloatArray, Pieces]:
     """Keep the largest piece and those that go on above or below it.
 
     Pieces are connected by faces, edges or corners. From the largest to the smallest, one is kept if it
@@ -67,6 +64,8 @@ def choose_pieces(soft: FloatArray, zooms: Zooms) -> Pieces:
 
     Returns
     -------
+    soft : (I, J, K) array of float
+        The segmentation with 0 in stray pieces; the same array if there are none.
     pieces : Pieces
 
     Examples
@@ -74,17 +73,17 @@ def choose_pieces(soft: FloatArray, zooms: Zooms) -> Pieces:
     >>> soft = np.zeros((9, 5, 3), dtype=np.float32)
     >>> soft[1:4, 1:4] = 1
     >>> soft[6:8, 1:3, 1] = 1
-    >>> pieces = choose_pieces(soft, (1.0, 1.0, 1.0))
-    >>> pieces.soft.sum(axis=(0, 1)).tolist(), pieces.n_stray, pieces.stray_mm3
+    >>> cord, pieces = choose_pieces(soft, (1.0, 1.0, 1.0))
+    >>> cord.sum(axis=(0, 1)).tolist(), pieces.n_stray, pieces.stray_mm3
     ([9.0, 9.0, 9.0], 1, 4.0)
     """
     box = bounding_box(soft)
     if box is None:
-        return Pieces(soft, 0, 0, 0.0)
+        return soft, Pieces(0, 0, 0.0)
     part = soft[box]
     labels, n_labels = ndimage.label(part > CONNECTED, _NEIGHBOURS)
     if n_labels < 2:
-        return Pieces(soft, 1, 0, 0.0)
+        return soft, Pieces(1, 0, 0.0)
     pieces = _describe(part, labels, n_labels, zooms)
     kept: list[_Piece] = []
     for piece in pieces:
@@ -92,7 +91,7 @@ def choose_pieces(soft: FloatArray, zooms: Zooms) -> Pieces:
             kept.append(piece)
     stray = [piece for piece in pieces if piece not in kept]
     if not stray:
-        return Pieces(soft, len(kept), 0, 0.0)
+        return soft, Pieces(len(kept), 0, 0.0)
     is_stray = np.isin(labels, [piece.label for piece in stray])
     is_kept = np.isin(labels, [piece.label for piece in kept])
     outside: BoolArray = ndimage.binary_dilation(is_stray, _NEIGHBOURS) & ~ndimage.binary_dilation(
@@ -102,7 +101,7 @@ def choose_pieces(soft: FloatArray, zooms: Zooms) -> Pieces:
     cleaned = soft.copy()
     cleaned[box][outside] = 0
     volume = float(part[outside].sum(dtype=np.float64)) * math.prod(zooms)
-    return Pieces(cleaned, len(kept), len(stray), volume)
+    return cleaned, Pieces(len(kept), len(stray), volume)
 
 
 def count_in_slices(soft: FloatArray) -> np.ndarray:

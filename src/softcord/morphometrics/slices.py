@@ -131,10 +131,10 @@ def measure_slices(
     >>> measures.values["diameter_ap_mm"].round(1).tolist()
     [8.0, 8.0, 8.0, 8.0, 8.0, 8.0]
     """
-    pieces = choose_pieces(soft, zooms)
+    cord, pieces = choose_pieces(soft, zooms)
     fit = fit_sct_centerline if definition == "sct" else fit_centerline
-    line = fit(pieces.soft, zooms)
-    part = pieces.soft[:, :, line.first : line.first + line.slices.size]
+    line = fit(cord, zooms)
+    part = cord[:, :, line.first : line.first + line.slices.size]
     n_slices = part.shape[2]
     values = {name: np.full(n_slices, np.nan) for name in METRICS}
     rim, perimeter = np.zeros(n_slices), np.zeros(n_slices)
