@@ -22,8 +22,8 @@ DATASETS = ("spine-generic", "whole-spine", "AOMIC")
 """Groups of people; where one lacks a level, the next one that has it is used."""
 
 CAUTION = (
-    "Norms: masks by SCT's contrast-agnostic model v3 on T2w images. Another method or contrast shifts areas "
-    "by several percent: compare people who were measured alike."
+    "Norms: masks by SCT's contrast-agnostic model v3 on T2w (AOMIC: T1w) images. Another method or contrast "
+    "shifts areas by several percent: compare people who were measured alike."
 )
 
 
