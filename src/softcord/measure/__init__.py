@@ -2,8 +2,9 @@
 
 from softcord.measure.compare import Comparison, PairedArea, compare_csa, comparison_text, write_comparison
 from softcord.measure.files import CsaFile, csa_files, table_text
-from softcord.measure.image import Csa, Row, csa
+from softcord.measure.image import Csa, csa
 from softcord.measure.options import CsaOptions
+from softcord.measure.rows import Row
 
 __all__ = [
     "Comparison",

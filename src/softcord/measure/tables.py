@@ -13,7 +13,8 @@ import softcord
 from softcord import norms
 from softcord.bids import image_stem, parse_name
 from softcord.levels import level_name
-from softcord.measure.image import Csa, Row
+from softcord.measure.image import Csa
+from softcord.measure.rows import Row
 from softcord.morphometrics import METRICS
 
 Format: TypeAlias = Literal["tsv", "csv", "sct"]
