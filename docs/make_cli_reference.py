@@ -53,7 +53,8 @@ def _usage(parser: argparse.ArgumentParser) -> str:
             words.append(f"{action.option_strings[-1]} {action.metavar}")
         elif not action.option_strings:
             name = str(action.metavar)
-            words.append({"?": f"[{name}]", "+": f"{name} [{name} ...]"}.get(str(action.nargs), name))
+            forms = {"?": f"[{name}]", "+": f"{name} [{name} ...]", "*": f"[{name} ...]"}
+            words.append(forms.get(str(action.nargs), name))
     return " ".join(words)
 
 
@@ -66,7 +67,8 @@ def _table(parser: argparse.ArgumentParser) -> str:
 
 def _names(action: argparse.Action) -> str:
     """How the argument is spelled: `-o OUT`, `--out OUT`."""
-    value = str(action.metavar or "|".join(action.choices or ()))
+    names = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
+    value = " ".join(map(str, names)) if action.metavar else "|".join(action.choices or ())
     dots = "..." if action.nargs == "+" else ""
     spellings = [f"{name} {value}{dots}".strip() for name in action.option_strings] or [value]
     return ", ".join(f"`{_escape(spelling)}`" for spelling in spellings)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from softcord import models as models
     from softcord.errors import InputError as InputError
     from softcord.errors import SoftcordError as SoftcordError
+    from softcord.evaluate import Evaluation as Evaluation
+    from softcord.evaluate import evaluate as evaluate
+    from softcord.evaluate import evaluate_files as evaluate_files
     from softcord.flags import Flag as Flag
+    from softcord.measure import Csa as Csa
+    from softcord.measure import CsaOptions as CsaOptions
+    from softcord.measure import compare_csa as compare_csa
+    from softcord.measure import csa as csa
+    from softcord.measure import csa_files as csa_files
     from softcord.segment import FileOptions as FileOptions
     from softcord.segment import FileResult as FileResult
     from softcord.segment import Segmentation as Segmentation
@@ -27,18 +35,29 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; the same list as above, which is for type checkers
 _HOMES = {
+    "Csa": "softcord.measure",
+    "CsaOptions": "softcord.measure",
+    "Evaluation": "softcord.evaluate",
     "FileOptions": "softcord.segment",
     "FileResult": "softcord.segment",
     "Flag": "softcord.flags",
     "InputError": "softcord.errors",
     "Segmentation": "softcord.segment",
     "SoftcordError": "softcord.errors",
+    "compare_csa": "softcord.measure",
+    "csa": "softcord.measure",
+    "csa_files": "softcord.measure",
+    "evaluate": "softcord.evaluate",
+    "evaluate_files": "softcord.evaluate",
     "models": "softcord.models",
     "segment": "softcord.segment",
     "segment_files": "softcord.segment",
 }
 
 __all__ = [
+    "Csa",
+    "CsaOptions",
+    "Evaluation",
     "FileOptions",
     "FileResult",
     "Flag",
@@ -46,6 +65,11 @@ __all__ = [
     "Segmentation",
     "SoftcordError",
     "__version__",
+    "compare_csa",
+    "csa",
+    "csa_files",
+    "evaluate",
+    "evaluate_files",
     "models",
     "segment",
     "segment_files",

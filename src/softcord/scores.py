@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+from scipy import ndimage
 
-from softcord._typing import BoolArray, FloatArray
+from softcord._typing import BoolArray, FloatArray, Zooms
 from softcord.errors import GeometryError
 
 
@@ -92,6 +93,76 @@ def volume_ratio(soft: FloatArray, reference: FloatArray) -> float:
     _check_shapes(soft, reference)
     volume = float(reference.sum(dtype=np.float64))
     return float(soft.sum(dtype=np.float64)) / volume if volume else math.nan
+
+
+def surface_distances(mask: BoolArray, reference: BoolArray, zooms: Zooms) -> tuple[FloatArray, FloatArray]:
+    """Distances of the surface of a mask from that of its reference, and the other way round.
+
+    The surface is the voxels with a face neighbour outside of the mask; distances are between centres of
+    voxels, in mm also where voxels are longer along one axis.
+
+    Parameters
+    ----------
+    mask, reference : (I, J, K) array of bool
+        Neither may be empty.
+    zooms : (3,) tuple of float, mm
+        Voxel size.
+
+    Returns
+    -------
+    to_reference, to_mask : (N,) and (M,) arrays of float, mm
+        One distance for each voxel of the mask's and of the reference's surface.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes differ or one is empty.
+
+    Examples
+    --------
+    >>> one, other = np.zeros((2, 5, 5, 5), dtype=bool)
+    >>> one[2, 2, 1], other[2, 2, 3] = True, True
+    >>> [distances.tolist() for distances in surface_distances(one, other, (1.0, 1.0, 3.0))]
+    [[6.0], [6.0]]
+    """
+    _check_shapes(mask, reference)
+    if not (mask.any() and reference.any()):
+        raise GeometryError("Distances need two masks that hold something; one of them is empty.")
+    box = ndimage.find_objects((mask | reference).view(np.uint8))[0]
+    one, other = (np.pad(part[box], 1) for part in (mask, reference))
+    edges = [part & ~ndimage.binary_erosion(part) for part in (one, other)]
+    far = [ndimage.distance_transform_edt(~edge, sampling=zooms) for edge in edges]
+    return far[1][edges[0]], far[0][edges[1]]
+
+
+def average_surface_distance(to_reference: FloatArray, to_mask: FloatArray) -> float:
+    """Mean of all distances in both directions (ASSD).
+
+    Parameters
+    ----------
+    to_reference, to_mask : array of float, mm
+        From `surface_distances`.
+
+    Returns
+    -------
+    distance : float, mm
+    """
+    return float(np.concatenate([to_reference, to_mask]).mean())
+
+
+def hausdorff_95(to_reference: FloatArray, to_mask: FloatArray) -> float:
+    """The larger of the 95th percentiles of the two directions (HD95).
+
+    Parameters
+    ----------
+    to_reference, to_mask : array of float, mm
+        From `surface_distances`.
+
+    Returns
+    -------
+    distance : float, mm
+    """
+    return max(float(np.percentile(to_reference, 95)), float(np.percentile(to_mask, 95)))
 
 
 def _check_shapes(one: FloatArray | BoolArray, other: FloatArray | BoolArray) -> None:

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from softcord.errors import GeometryError
-from softcord.scores import dice, soft_dice, volume_ratio
+from softcord.scores import (
+    average_surface_distance,
+    dice,
+    hausdorff_95,
+    soft_dice,
+    surface_distances,
+    volume_ratio,
+)
 
 few = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 softs = arrays(np.float32, (3, 4, 5), elements=st.floats(0, 1, width=16))
@@ -69,3 +76,51 @@ def test_the_volume_ratio_to_nothing_is_not_a_number():
 def test_other_grids_are_refused(score):
     with pytest.raises(GeometryError, match=r"one grid.*\(2,\) and \(3,\)"):
         score(np.ones(2, dtype=bool), np.ones(3, dtype=bool))
+
+
+# ---- distances of surfaces
+
+
+def moved_boxes(shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two equal boxes, the second one moved along the last axis."""
+    one, other = np.zeros((2, 12, 12, 30), dtype=bool)
+    one[3:9, 3:9, 5:20] = True
+    other[3:9, 3:9, 5 + shift : 20 + shift] = True
+    return one, other
+
+
+def test_equal_masks_have_no_distance():
+    one, _ = moved_boxes(0)
+    distances = surface_distances(one, one, (1.0, 1.0, 5.0))
+    assert average_surface_distance(*distances) == 0
+    assert hausdorff_95(*distances) == 0
+
+
+def test_distances_are_in_mm_where_voxels_are_longer_along_one_axis():
+    one, other = moved_boxes(2)
+    near, far = (surface_distances(one, other, (1.0, 1.0, z)) for z in (1.0, 4.0))
+    assert max(map(np.max, far)) == pytest.approx(8.0)
+    assert average_surface_distance(*far) > average_surface_distance(*near)
+
+
+def test_the_average_distance_of_a_shell_is_its_thickness():
+    x, y, z = np.ogrid[:40, :40, :40]
+    radius = np.sqrt((x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2)
+    distances = surface_distances(radius < 15, radius < 12, (0.5, 0.5, 0.5))
+    assert average_surface_distance(*distances) == pytest.approx(1.5, abs=0.1)
+    assert hausdorff_95(*distances) == pytest.approx(1.7, abs=0.2)
+
+
+def test_the_95th_percentile_is_not_the_largest_distance():
+    one, other = moved_boxes(0)
+    other = other.copy()
+    other[11, 11, 29] = True
+    to_reference, to_mask = surface_distances(one, other, (1.0, 1.0, 1.0))
+    assert to_mask.max() > 9
+    assert hausdorff_95(to_reference, to_mask) == 0
+
+
+def test_an_empty_mask_has_no_surface():
+    one, _ = moved_boxes(0)
+    with pytest.raises(GeometryError, match="one of them is empty"):
+        surface_distances(one, np.zeros_like(one), (1.0, 1.0, 1.0))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from softcord import __version__
-from softcord.cli import demo, info, models, sct_deepseg, segment, train
+from softcord.cli import csa, demo, evaluate, info, models, sct_deepseg, segment, train
 from softcord.cli.console import INTERRUPTED, complain, logging_to_stderr, silence
 from softcord.errors import SoftcordError
 
@@ -22,6 +22,8 @@ EPILOG = (
 
 _COMMANDS = {
     "segment": segment,
+    "csa": csa,
+    "evaluate": evaluate,
     "sct-deepseg": sct_deepseg,
     "models": models,
     "train": train,
