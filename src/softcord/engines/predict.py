@@ -11,7 +11,7 @@ from softcord._typing import FloatArray, Zooms
 from softcord.engines.intensity import grey_range
 from softcord.engines.locate import locate_cord
 from softcord.engines.network import Network
-from softcord.engines.pieces import cord_pieces
+from softcord.engines.pieces import cord_pieces, weigh
 from softcord.engines.refine import Look, Refined, compute_whole, follow_cord, guide_from
 from softcord.resample import Axis, Grid, resample
 
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 SMALL_MM = 72.0  # across: a field of view this small shows too little to find the cord in at low resolution
 SMALL_SAMPLES = 1_500_000
+NARROW_MM = 100.0  # across: a view narrower than this fades out on its sides …
+FADE_MM = 15.0  # … over this length
 KEPT = 0.3  # pieces of the cord are parts above this share
-SURE = 0.8  # what is found is a cord only if some sample reaches this …
-LEAST_MM3 = 40.0  # … and this much lies above KEPT: less than one slice of 1 mm
 FAINTEST = 0.01  # shares below this are set to 0
 
 
@@ -83,6 +83,8 @@ def predict(
     """
     start = time.perf_counter()
     grey = grey_range(data)
+    view = data.shape
+    data, inside = fade_out(data, zooms, grey[0])
     grid = network.fine_grid(data.shape, zooms)
     whole = options.whole or _is_small(data.shape, zooms, grid)
     guide = None if whole else guide_from(*locate_cord(data, zooms, grey, network), grid)
@@ -97,7 +99,48 @@ def predict(
     uncertainty = np.zeros(data.shape, dtype=np.float32) if options.uncertainty else None
     if refined is not None:
         _write_back(refined, zooms, soft, uncertainty)
-    return Prediction(soft, uncertainty, {"find": found - start, "segment": time.perf_counter() - found})
+    seconds = {"find": found - start, "segment": time.perf_counter() - found}
+    if data.shape == view:
+        return Prediction(soft, uncertainty, seconds)
+    return Prediction(
+        np.ascontiguousarray(soft[inside]),
+        None if uncertainty is None else np.ascontiguousarray(uncertainty[inside]),
+        seconds,
+    )
+
+
+def fade_out(data: FloatArray, zooms: Zooms, dark: float) -> tuple[FloatArray, tuple[slice, slice, slice]]:
+    """Let a narrow view fade out on its sides instead of ending at a wall.
+
+    A network that has hardly seen a cord beside a wall of zeros doubts it. Along each of the first two axes
+    along which the view is narrower than `NARROW_MM`, `FADE_MM` are added on both sides, over which the outermost
+    grey levels fall to `dark`.
+
+    Parameters
+    ----------
+    data : (I, J, K) array of float32
+        RAS+.
+    zooms : (3,) tuple of float, mm
+    dark : float
+        The lowest grey level.
+
+    Returns
+    -------
+    faded : array of float32
+        `data` itself if it is wide.
+    inside : (3,) tuple of slice
+        Where `data` lies in it.
+    """
+    pad = [
+        (round(FADE_MM / zoom), round(FADE_MM / zoom)) if size * zoom < NARROW_MM else (0, 0)
+        for size, zoom in zip(data.shape[:2], zooms[:2], strict=True)
+    ]
+    across, along = (slice(n, n + size) for (n, _), size in zip(pad, data.shape[:2], strict=True))
+    inside = (across, along, slice(0, data.shape[2]))
+    if pad == [(0, 0), (0, 0)]:
+        return data, inside
+    faded: FloatArray = np.pad(data, [*pad, (0, 0)], mode="linear_ramp", end_values=dark)
+    return faded, inside
 
 
 def _is_small(shape: tuple[int, ...], zooms: Zooms, grid: Grid) -> bool:
@@ -110,11 +153,11 @@ def _write_back(refined: Refined, zooms: Zooms, soft: FloatArray, uncertainty: F
     """Keep the cord's pieces with their soft rim, and put them on the input's grid."""
     plain = refined.looks[0]
     pieces = cord_pieces(plain, refined.grid.zooms, level=KEPT)
-    volume = float(np.count_nonzero(pieces)) * float(np.prod(refined.grid.zooms))
-    if volume < LEAST_MM3 or float(plain[pieces].max()) < SURE:
-        log.debug("too little to be a cord: %.0f mm3", volume)
-        return
     near = binary_dilation(pieces, iterations=3)
+    evidence = weigh(plain, pieces, near, refined.grid.zooms)
+    log.debug("%s", evidence)
+    if not evidence.is_cord:
+        return
     box, back = _way_back(refined.grid, zooms)
     values = resample(np.where(near, plain, np.float32(0)), back, average=False)
     values[values < FAINTEST] = 0

@@ -34,6 +34,8 @@ class RealImage:
     weight : (I, J, K) array of float32 in [0, 1]
         How much each voxel counts: 0 in slices that nobody drew, which are unknown and not empty.
     zooms : (3,) tuple of float, mm
+    pseudo : bool
+        The share is what a model says.
     """
 
     name: str
@@ -41,6 +43,7 @@ class RealImage:
     share: FloatArray
     weight: FloatArray
     zooms: Zooms
+    pseudo: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,7 @@ def _load_pseudo(path: Path, map_path: Path) -> RealImage:
     _check_same_grid(mask, map_path, image, path)
     values = np.ascontiguousarray(mask.data, dtype=np.float32)
     share, weight = np.clip(values, 0, 1), (values >= 0).astype(np.float32)
-    return RealImage(path.name, np.ascontiguousarray(image.data), share, weight, image.zooms)
+    return RealImage(path.name, np.ascontiguousarray(image.data), share, weight, image.zooms, pseudo=True)
 
 
 def edge_of(mask: BoolArray) -> BoolArray:

@@ -10,10 +10,10 @@ from softcord.phantoms import Tissue
 from softcord.train.config import NetworkConfig
 from softcord.train.reading import from_dict, read_config, to_dict
 
-FIRST, SECOND = "softcord-compact.yaml", "softcord-compact-2.yaml"
+PARTS = ["softcord-compact.yaml", *(f"softcord-compact-{part}.yaml" for part in (2, 3, 4))]
 
 
-@pytest.fixture(params=[FIRST, SECOND])
+@pytest.fixture(params=PARTS)
 def name(request):
     return request.param
 
@@ -35,7 +35,8 @@ def test_the_recipe_is_a_configuration_for_which_the_defaults_of_code_do_not_mat
 
 
 def test_the_recipe_never_trains_on_what_is_kept_for_tests(recipe):
-    assert {source.split for source in recipe.images} == {"train"}
+    assert {source.split for source in recipe.images if not source.pseudo} == {"train"}
+    assert {source.split for source in recipe.images if source.pseudo} <= {"unlabelled"}
 
 
 def test_every_kind_of_label_map_says_which_label_is_the_cord(recipe):
@@ -46,8 +47,15 @@ def test_every_kind_of_label_map_says_which_label_is_the_cord(recipe):
 def test_the_embedded_model_was_trained_with_the_recipes(recipe, root, name):
     path = root / "src" / "softcord" / "models" / "embedded" / "model.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    stored = content["training_before" if name == FIRST else "training"]
-    assert to_dict(from_dict(stored, str(path))) == to_dict(recipe)
+    stored = [*content["training_before"], content["training"]]
+    assert len(stored) == len(PARTS)
+    assert to_dict(from_dict(stored[PARTS.index(name)], str(path))) == to_dict(recipe)
+
+
+def test_the_embedded_model_is_what_the_last_recipe_makes(root):
+    path = root / "src" / "softcord" / "models" / "embedded" / "model.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    recipe = read_config(root / "recipes" / PARTS[-1])
     assert (content["name"], content["version"]) == (recipe.name, recipe.version)
     assert content["multiple"] == list(recipe.network.multiple)
     assert (content["in_plane_mm"], content["along_mm"]) == (recipe.grid.in_plane, recipe.grid.along)

@@ -1,0 +1,40 @@
+"""A narrow view fades out before the network sees it, and comes back as it was."""
+
+import numpy as np
+import pytest
+
+from softcord.engines import Network, predict
+from softcord.engines.predict import FADE_MM, NARROW_MM, fade_out
+
+
+def test_a_narrow_view_falls_to_the_dark_over_the_added_length_and_a_wide_one_is_left_alone():
+    zooms = (1.0, 0.5, 4.0)
+    data = np.full((60, 300, 3), 7.0, dtype=np.float32)  # 60 mm and 150 mm
+    faded, inside = fade_out(data, zooms, 1.0)
+    assert faded.shape == (60 + 2 * FADE_MM, 300, 3)
+    np.testing.assert_array_equal(faded[inside], data)
+    np.testing.assert_allclose(faded[: int(FADE_MM), 0, 0], 1 + 6 * np.arange(FADE_MM) / FADE_MM, atol=1e-5)
+    wide = np.zeros((int(NARROW_MM), int(2 * NARROW_MM), 2), dtype=np.float32)
+    same, everything = fade_out(wide, zooms, 0.0)
+    assert same is wide
+    assert wide[everything].shape == wide.shape
+
+
+class Bright:
+    """An engine that takes what is bright for cord."""
+
+    device = "cpu"
+
+    def run(self, image):
+        return (20 * (image - 0.5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(24, 30, 6), (130, 40, 6), (130, 140, 6)])
+def test_the_map_of_a_view_of_any_width_is_on_the_grid_of_the_image(shape):
+    image = np.zeros(shape, dtype=np.float32)
+    image[8:18, 10:20] = 1
+    network = Network(engine=Bright(), multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
+    soft = predict(image, (1.0, 1.0, 2.0), network).soft
+    assert soft.shape == shape
+    assert soft.flags.c_contiguous
+    np.testing.assert_array_equal(soft > 0.5, image > 0.5)
