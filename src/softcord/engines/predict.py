@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 SMALL_MM = 72.0  # across: a field of view this small shows too little to find the cord in at low resolution
 SMALL_SAMPLES = 1_500_000
-NARROW_MM = 100.0  # across: a view narrower than this fades out on its sides …
+NARROW_MM = 50.0  # across: a view narrower than this fades out on its sides …
 FADE_MM = 15.0  # … over this length
 KEPT = 0.3  # pieces of the cord are parts above this share
 FAINTEST = 0.01  # shares below this are set to 0
@@ -113,8 +113,8 @@ def fade_out(data: FloatArray, zooms: Zooms, dark: float) -> tuple[FloatArray, t
     """Let a narrow view fade out on its sides instead of ending at a wall.
 
     A network that has hardly seen a cord beside a wall of zeros doubts it. Along each of the first two axes
-    along which the view is narrower than `NARROW_MM`, `FADE_MM` are added on both sides, over which the outermost
-    grey levels fall to `dark`.
+    along which the view is narrower than `NARROW_MM`, `FADE_MM` are added on both sides, over which the
+    outermost grey levels fall to `dark`.
 
     Parameters
     ----------

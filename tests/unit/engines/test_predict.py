@@ -9,9 +9,9 @@ from softcord.engines.predict import FADE_MM, NARROW_MM, fade_out
 
 def test_a_narrow_view_falls_to_the_dark_over_the_added_length_and_a_wide_one_is_left_alone():
     zooms = (1.0, 0.5, 4.0)
-    data = np.full((60, 300, 3), 7.0, dtype=np.float32)  # 60 mm and 150 mm
+    data = np.full((40, 300, 3), 7.0, dtype=np.float32)  # 40 mm and 150 mm
     faded, inside = fade_out(data, zooms, 1.0)
-    assert faded.shape == (60 + 2 * FADE_MM, 300, 3)
+    assert faded.shape == (40 + 2 * FADE_MM, 300, 3)
     np.testing.assert_array_equal(faded[inside], data)
     np.testing.assert_allclose(faded[: int(FADE_MM), 0, 0], 1 + 6 * np.arange(FADE_MM) / FADE_MM, atol=1e-5)
     wide = np.zeros((int(NARROW_MM), int(2 * NARROW_MM), 2), dtype=np.float32)
