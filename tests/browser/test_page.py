@@ -344,6 +344,9 @@ def test_a_thousand_entries_load_and_move(folder, open_page):
         )
         text = row.replace(entry.stem, key).replace('"sub-01"', f'"sub-{number}"', 1)
         (folder / "index" / f"{number}.js").write_text(text)
+    for number in range(8):  # as many as writers have packed, and two blocks that they have not
+        texts = [(folder / "index" / f"{100 * number + n}.js").read_text() for n in range(100)]
+        (folder / "index" / f"pack-{number}.js").write_text("".join(texts))
     page = open_page(folder / "index.html")
     assert len(rows(page)) == 1000
     for _ in range(20):

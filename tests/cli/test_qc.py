@@ -156,7 +156,7 @@ def test_files_that_raters_handed_back_count(rated, tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("qc_fail.yml", "eve.tsv")]
     assert main(["qc", "summary", str(rated), *files]) == 0
     said = capsys.readouterr().out
-    assert "sub-00_T2w.nii.gz (Ann: pass, Bob: pass, qc_fail: fail, Eve: fail)" in said
+    assert "sub-00_T2w.nii.gz (Ann: pass, Bob: pass, Eve: fail, qc_fail: fail)" in said
 
 
 @pytest.mark.parametrize(

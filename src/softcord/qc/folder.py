@@ -5,12 +5,14 @@
 ``report.js``          the folder's own name, by which a browser keeps ratings; never changed
 ``entries/KEY.js``     one entry: record, pictures, areas along the cord
 ``index/N.js``         row N of the table; the page asks for rows 0, 1, 2, … until there are none
+``index/pack-N.js``    a hundred rows in one file
 ``volumes/KEY.js``     a small copy of image and segmentation for the viewer
 ``ratings/*.jsonl``    ratings that were given while ``softcord qc open`` ran
 =====================  ==========================================================================
 
-A row belongs to one entry for good. A writer takes the first free number by making a file that must not
-exist, which is safe on shared file systems too; no file is written by two, and nothing is ever rebuilt, so
+A row is never changed: a new run of an entry adds a row, and the page shows the one drawn last. A writer
+takes the first free number by making a file that must not exist, which is safe on shared file systems too.
+When a hundred rows are full, the next writer copies them into one file, once. Nothing is ever rebuilt, so
 that the thousandth entry costs as much as the first.
 """
 
@@ -36,6 +38,7 @@ _PAGE_FILES = (
     "niivue.js",
     "NIIVUE-LICENSE.txt",
 )
+PACK = 100  # rows in one pack; page.js knows it too
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -90,7 +93,7 @@ def _create_without_link(text: str, path: Path) -> bool:
 
 
 def write_row(folder: Path, record: Record) -> Path:
-    """Add the row of an entry to the table, or replace the one it has.
+    """Add a row to the table; of two rows of one entry, the one drawn last counts.
 
     Parameters
     ----------
@@ -105,16 +108,11 @@ def write_row(folder: Path, record: Record) -> Path:
         The row's file.
     """
     text = row_script(record)
-    own = _row_of(folder, record.key)
-    if own is not None:
-        write_text(text, own, overwrite=True)
-        return own
     number = _first_free(folder)
     while not _create(text, row_path(folder, number)):
         number += 1
-    path = row_path(folder, number)
-    write_text(str(number), _note_path(folder, record.key), overwrite=True)
-    return path
+    _pack(folder, number // PACK - 1)
+    return row_path(folder, number)
 
 
 def row_path(folder: Path, number: int) -> Path:
@@ -122,19 +120,18 @@ def row_path(folder: Path, number: int) -> Path:
     return folder / "index" / f"{number}.js"
 
 
-def _note_path(folder: Path, key: str) -> Path:
-    """File that says which row an entry has."""
-    return folder / "index" / f"{key}.row"
-
-
-def _row_of(folder: Path, key: str) -> Path | None:
-    """The row that an entry has already; checked, as someone may have removed files."""
-    try:
-        path = row_path(folder, int(_note_path(folder, key).read_text(encoding="ascii")))
-    except (OSError, ValueError):
-        return None
-    record = _read_first_line(path)
-    return path if record is not None and record.key == key else None
+def _pack(folder: Path, number: int) -> None:
+    """Put a full block of rows, which will not change, in one file that loads faster; once."""
+    path = folder / "index" / f"pack-{number}.js"
+    if number < 0 or path.exists():
+        return
+    lines = []
+    for row in range(number * PACK, (number + 1) * PACK):
+        record = _read_first_line(row_path(folder, row))
+        if record is None:  # removed, or being written: the page takes such a block row by row
+            return
+        lines.append(row_script(record))
+    _create("".join(lines), path)
 
 
 def _first_free(folder: Path) -> int:

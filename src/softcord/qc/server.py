@@ -6,6 +6,7 @@ the files of the page and no others, and writes ratings and nothing else.
 
 import json
 import logging
+import re
 import secrets
 import zlib
 from dataclasses import asdict
@@ -118,8 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise InputError("too long")
             sent = json.loads(self.rfile.read(n_bytes))
             ratings = [rating_from(fields) for fields in sent]
-            known = {record.key for record in read_rows(self.server.folder)}
-            if any(rating.key not in known for rating in ratings):
+            if not all(self._is_entry(key) for key in {rating.key for rating in ratings}):
                 raise InputError("a rating names an entry that is not on this page")
             self.server.journal.append(latest(ratings))
         except OutputError as error:
@@ -129,6 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.BAD_REQUEST, f"not understood: {type(error).__name__}")
         else:
             self._send_json({"saved": len(ratings)})
+
+    def _is_entry(self, key: str) -> bool:
+        is_name = re.fullmatch("[A-Za-z0-9_-]+", key) is not None
+        return is_name and (self.server.folder / "entries" / f"{key}.js").is_file()
 
     def _allowed(self) -> str | None:
         """What is asked for, behind the token; None if the request was refused."""

@@ -107,6 +107,7 @@ def exclusions(rows: Sequence[Record], ratings: Sequence[Rating], rule: Rule = "
     found = []
     for row in rows:
         said = [rating for rating in ratings if rating.key == row.key and rating.rating]
+        said.sort(key=lambda rating: rating.rater)
         bad = [rating for rating in said if rating.rating != "pass"]
         needed = {"any": 1, "majority": len(said) // 2 + 1, "all": max(1, len(said))}[rule]
         if len(bad) >= needed:

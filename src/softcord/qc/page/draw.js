@@ -45,28 +45,23 @@ softcord.drawOver = (canvas, view, look, isLabels) => {
   canvas.width = width; canvas.height = height;
   const context = canvas.getContext("2d");
   if (look.on) {
-    const image = context.createImageData(width, height), out = image.data;
-    const table = new Uint8ClampedArray(256 * 4);
+    const image = context.createImageData(width, height), out = new Uint32Array(image.data.buffer);
+    const pack = (rgb, alpha) => new Uint32Array(Uint8ClampedArray.of(rgb[0], rgb[1], rgb[2], alpha).buffer)[0];
+    const table = new Uint32Array(256), lines = new Uint32Array(256), side = new Uint8Array(256);
+    const level = Math.max(1, look.threshold * 255);
     for (let v = 1; v < 256; v++) {
       const rgb = isLabels ? LABELS[(v - 1) % LABELS.length] : softcord.colour(v / 255);
-      table.set(rgb, 4 * v);
-      table[4 * v + 3] = 255 * look.opacity * (isLabels ? 1 : Math.min(1, 0.25 + v / 255));
+      table[v] = pack(rgb, 255 * look.opacity * (isLabels ? 1 : Math.min(1, 0.25 + v / 255)));
+      lines[v] = pack(isLabels ? rgb : LINE, 255);
+      side[v] = isLabels ? v : v > level ? 1 : 0;
     }
-    if (look.style !== "line") {
-      for (let i = 0; i < n; i++) {
-        const v = 4 * shares[i];
-        if (v) { out[4 * i] = table[v]; out[4 * i + 1] = table[v + 1]; out[4 * i + 2] = table[v + 2]; out[4 * i + 3] = table[v + 3]; }
-      }
-    }
+    if (look.style !== "line") for (let i = 0; i < n; i++) if (shares[i]) out[i] = table[shares[i]];
     if (look.style !== "fill") {
-      const level = Math.max(1, look.threshold * 255);
-      const side = isLabels ? (v) => v : (v) => (v > level ? 1 : 0);
-      for (let i = 0; i < n - width; i++) {
-        const here = side(shares[i]);
-        if (i % width === width - 1) continue;
-        if (here !== side(shares[i + 1]) || here !== side(shares[i + width])) {
-          const rgb = isLabels ? LABELS[(Math.max(shares[i], shares[i + 1], shares[i + width]) - 1) % LABELS.length] : LINE;
-          for (const p of [i, i + 1, i + width]) { out[4 * p] = rgb[0]; out[4 * p + 1] = rgb[1]; out[4 * p + 2] = rgb[2]; out[4 * p + 3] = 255; }
+      for (let row = 0; row < height - 1; row++) {
+        for (let i = row * width, end = i + width - 1; i < end; i++) {
+          const a = shares[i], b = shares[i + 1], c = shares[i + width];
+          if (!(a | b | c) || (side[a] === side[b] && side[a] === side[c])) continue;
+          out[i] = out[i + 1] = out[i + width] = lines[Math.max(a, b, c)];
         }
       }
     }

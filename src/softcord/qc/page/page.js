@@ -2,7 +2,7 @@
 // The page as a whole: load the rows, show the entry that is chosen, listen to keys.
 
 const $ = (id) => document.getElementById(id);
-const BATCH = 128, MOST_KEPT = 24;
+const PACK = 100, BATCH = 128, MOST_KEPT = 24;
 
 softcord.loaded = new Map(); // key -> promise of an entry's pictures
 softcord.waiting = new Map();
@@ -31,9 +31,16 @@ softcord.script = (address) => new Promise((resolve) => {
   document.head.append(element);
 });
 
-// Ask for rows 0, 1, 2, … until half a batch in a row is missing: rows may have been removed.
+// Full blocks of rows first; then row by row, until half a batch is missing: rows may have been removed.
 softcord.loadRows = async () => {
-  for (let start = 0; ; start += BATCH) {
+  let packs = 0;
+  for (let there = [true]; there.every(Boolean); packs += there.filter(Boolean).length) {
+    const first = packs;
+    there = await Promise.all(Array.from({ length: 4 }, (_, i) => softcord.script(`index/pack-${first + i}.js`)));
+    const missing = there.indexOf(false);
+    if (missing >= 0) there.fill(false, missing);
+  }
+  for (let start = packs * PACK; ; start += BATCH) {
     const there = await Promise.all(Array.from({ length: BATCH }, (_, i) => softcord.script(`index/${start + i}.js`)));
     if (!there.slice(BATCH / 2).some(Boolean)) return;
   }
@@ -84,12 +91,14 @@ softcord.show = async (key) => {
   softcord.shown = entry;
   softcord.drawGrey($("axial").querySelector(".grey"), entry.axial);
   softcord.drawGrey($("sagittal").querySelector(".grey"), entry.sagittal);
+  // a long cord must not push the curve off the screen
+  $("sagittal").style.width = `min(100%, max(6rem, ${(100 * entry.sagittal.width / entry.sagittal.height).toFixed(1)}vh - 32rem * ${(entry.sagittal.width / entry.sagittal.height).toFixed(3)}))`;
   softcord.overlay();
   softcord.drawCurve($("curve"), entry.curve);
   softcord.drawScale($("scale"), record, entry.labels);
   document.body.dataset.shown = key;
   const at = softcord.order.indexOf(key);
-  for (const next of [at + 1, at - 1, at + 2]) if (softcord.order[next]) softcord.fetchEntry(softcord.order[next]).catch(() => null);
+  for (const next of [at + 1, at + 2]) if (softcord.order[next]) softcord.fetchEntry(softcord.order[next]).catch(() => null);
 };
 
 softcord.look = () => ({ on: $("overlay").checked, style: $("style").value, opacity: $("opacity").value / 100, threshold: Number($("threshold").value) || 0.5 });
