@@ -91,6 +91,15 @@ def test_two_raters_see_one_another_and_their_conflict_and_a_killed_server_loses
     }
 
 
+def test_a_rating_of_an_entry_that_was_removed_does_not_hold_up_the_others(folder, start, open_page):
+    _, address = start()
+    page = open_page(address)
+    page.evaluate("softcord.merge([{key: 'gone', rater: '', rating: 'fail', time: '2026'}])")
+    page.keyboard.press("f")
+    wait_until(page, "!softcord.syncing && document.getElementById('saved').textContent.startsWith('saved')")
+    assert in_folder(folder) == {("sub-02", ""): "pass"}
+
+
 # ---- what the server refuses; no browser needed
 
 

@@ -18,9 +18,9 @@ softcord.readStore = () => {
 
 softcord.clean = (r) => ({
   key: String(r.key || ""), source: String(r.source || ""), result: String(r.result || ""),
-  rater: String(r.rater || ""), rating: ["pass", "fail", "artifact"].includes(r.rating) ? r.rating : "",
+  rater: String(r.rater || "").slice(0, 60), rating: ["pass", "fail", "artifact"].includes(r.rating) ? r.rating : "",
   rank: /^[0-9]$/.test(String(r.rank ?? "")) ? Number(r.rank) : null,
-  comment: String(r.comment || ""), time: String(r.time || ""),
+  comment: String(r.comment || "").slice(0, 9999), time: String(r.time || ""),
 });
 
 // Take in ratings from anywhere; of two by one rater on one entry, the later counts. Returns what changed.
@@ -94,7 +94,8 @@ softcord.sync = async () => {
     const theirs = await reply.json();
     const known = new Map(theirs.map((r) => [softcord.raterKey(r.key, r.rater), r.time]));
     if (softcord.merge(theirs).length) { softcord.keep(); softcord.refresh(); }
-    const unsent = [...softcord.ratings.values()].filter((r) => (known.get(softcord.raterKey(r.key, r.rater)) || "") < r.time);
+    // what is kept of an entry that was removed stays here: the folder takes no rating of it
+    const unsent = [...softcord.ratings.values()].filter((r) => softcord.entries.has(r.key) && (known.get(softcord.raterKey(r.key, r.rater)) || "") < r.time);
     if (unsent.length) {
       const sent = await fetch("ratings", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(unsent) });
       if (!sent.ok) throw new Error(sent.status);
