@@ -4,6 +4,7 @@ An image of a cord holds 1000 times the share of cord in each voxel, so the fake
 """
 
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,3 +106,19 @@ def save_cordless(path) -> Path:
     """Write an image that shows something, but no cord: negative noise."""
     noise = -np.random.default_rng(0).integers(1, 50, (24, 24, 30)).astype(np.int16)
     return save_nifti(noise, path)
+
+
+def add_cord_entry(folder, name, **options) -> Path:
+    """Add an entry of a small image of a cord to a review page."""
+    from softcord.qc import add_entry
+
+    image, soft = nib.Nifti1Image(cord_data(), AXES), nib.Nifti1Image(cord_share(), AXES)
+    return add_entry(image, soft, folder, source=f"/data/{name}", **options)
+
+
+def wait_until(page, condition, seconds=60) -> None:
+    """Wait for a condition in a page whose own policy forbids the evaluation that playwright's wait needs."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(f"Boolean({condition})"):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(50)

@@ -1,17 +1,24 @@
 import base64
 import io
-import re
+import json
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
 
-import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from fakes import cord_data, cord_share
 from softcord.errors import GeometryError, OutputError
 from softcord.flags import Flag
-from softcord.qc import Origin, add_entry, entry_path, is_drawn, write_index
-from softcord.qc.pages import NOTICE, Record, entry_page, index_page, read_record
+from softcord.measure import csa
+from softcord.qc import Origin, add_entry, entry_path, folder, is_drawn, read_rows
+from softcord.qc.curve import area_curve
+from softcord.qc.folder import read_entry
+from softcord.qc.record import Record, entry_script, read_record, row_script
 from softcord.qc.views import (
     TILE_PIXELS,
     View,
@@ -164,9 +171,13 @@ def test_thin_volumes_can_be_shown(shape):
 # ---- entries
 
 
-def pictures(page: str) -> list[np.ndarray]:
-    found = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    return [matplotlib.image.imread(io.BytesIO(base64.b64decode(data))) for data in found]
+def content(entry: Path) -> dict:
+    """What an entry hands to the page."""
+    return json.loads(entry.read_text().removeprefix("softcord.entry(").removesuffix(");\n"))
+
+
+def picture(address: str) -> np.ndarray:
+    return np.asarray(Picture.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
 
 
 def add(folder, name="sub-01_T2w.nii.gz", **options):
@@ -174,57 +185,38 @@ def add(folder, name="sub-01_T2w.nii.gz", **options):
     return add_entry(image, soft, folder, source=folder.parent / name, **options)
 
 
-def test_an_entry_is_one_file_with_two_views_that_needs_no_other(tmp_path):
-    page = add(tmp_path / "qc").read_text()
-    shapes = [picture.shape[:2] for picture in pictures(page)]
-    assert len(shapes) == 4
-    assert (shapes[0], shapes[2]) == (shapes[1], shapes[3])
-    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert {address for address in addresses if not address.startswith("data:")} == {"../index.html"}
-    assert "@import" not in page
+def test_an_entry_is_one_file_with_two_views_and_the_areas(tmp_path):
+    entry = content(add(tmp_path / "qc"))
+    for name in ("axial", "sagittal"):
+        view = entry[name]
+        assert picture(view["grey"]).shape == picture(view["share"]).shape == (view["height"], view["width"])
+    assert np.allclose(entry["curve"]["areas"], np.pi * 25, rtol=0.01)
 
 
-def test_the_overlay_is_coloured_on_the_cord_and_clear_elsewhere(tmp_path):
-    _, overlay, *_ = pictures(add(tmp_path / "qc").read_text())
-    tile = overlay[:TILE_PIXELS, :TILE_PIXELS]
-    middle = TILE_PIXELS // 2
-    red, _, blue, alpha = tile[middle, middle]
-    assert red > 0.9 > blue + 0.5
-    assert 0.3 < alpha < 0.5
-    assert tile[5, 5, 3] == 0
-    is_line = (tile[..., 2] > 0.8) & (tile[..., 3] > 0.5)
-    radius = np.sqrt(np.sum((np.argwhere(is_line) - middle) ** 2, axis=1)) * 40 / TILE_PIXELS
-    assert np.allclose(radius, 5, atol=0.6)  # the outline is the edge of the cylinder
-
-
-def test_the_page_says_research_use_only_and_every_flag_with_its_reason(tmp_path):
-    page = add(tmp_path / "qc", flags=[GAPS, JUMP]).read_text()
-    assert NOTICE in page
-    assert NOTICE in (tmp_path / "qc" / "index.html").read_text()
-    assert all(flag.code in page and flag.reason in page for flag in (GAPS, JUMP))
-    assert "No flags." not in page
-
-
-def test_a_page_without_flags_says_so(tmp_path):
-    assert "No flags." in add(tmp_path / "qc").read_text()
+def test_the_shares_that_the_page_gets_are_those_of_the_segmentation(tmp_path):
+    tile = picture(content(add(tmp_path / "qc"))["axial"]["share"])[:TILE_PIXELS, :TILE_PIXELS]
+    area_mm2 = tile.sum() / 255 * (40 / TILE_PIXELS) ** 2
+    assert area_mm2 == pytest.approx(np.pi * 25, rel=0.02)
+    assert tile.max() == 255
+    assert tile[5, 5] == 0
 
 
 def test_the_same_pictures_come_out_of_any_orientation(tmp_path):
-    pages = []
+    entries = []
     for number, ornt in enumerate([None, [[2, -1], [0, 1], [1, -1]]]):
         image, soft = images(ornt)
-        pages.append(add_entry(image, soft, tmp_path / str(number), source="t2.nii.gz").read_text())
-    first, second = map(pictures, pages)
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+        entries.append(content(add_entry(image, soft, tmp_path / str(number), source="t2.nii.gz")))
+    assert entries[0]["axial"] == entries[1]["axial"]
+    assert entries[0]["sagittal"] == entries[1]["sagittal"]
 
 
 def test_a_series_is_shown_by_its_mean(tmp_path):
     image, _ = images()
     series = nib.Nifti1Image(np.stack([cord_data(), 3 * cord_data()], axis=-1), image.affine)
     maps = nib.Nifti1Image(np.stack([cord_share(), 0 * cord_share()], axis=-1), image.affine)
-    page = add_entry(series, maps, tmp_path, source="dwi.nii.gz").read_text()
-    assert read_record(page).volume_mm3 == pytest.approx(np.pi * 25 * 60 / 2, rel=0.01)
-    assert read_record(page).mean_area_mm2 == pytest.approx(np.pi * 25, rel=0.01)
+    record = read_entry(add_entry(series, maps, tmp_path, source="dwi.nii.gz"))
+    assert record.volume_mm3 == pytest.approx(np.pi * 25 * 60 / 2, rel=0.01)
+    assert record.mean_area_mm2 == pytest.approx(np.pi * 25, rel=0.01)
 
 
 def test_the_volume_that_was_segmented_is_the_one_that_is_shown(tmp_path):
@@ -233,58 +225,67 @@ def test_the_volume_that_was_segmented_is_the_one_that_is_shown(tmp_path):
     dark[12:] = 0
     series = nib.Nifti1Image(np.stack([dark, cord_data(), dark], axis=-1), image.affine)
     shown = [
-        pictures(add_entry(series, soft, tmp_path, source="dwi.nii.gz", origin=Origin(volumes=n)).read_text())
+        content(add_entry(series, soft, tmp_path, source="dwi.nii.gz", origin=Origin(volumes=n)))
         for n in (0, 1, 2)
     ]
-    alone = pictures(add_entry(image, soft, tmp_path, source="t2.nii.gz").read_text())
-    assert np.array_equal(shown[1][0], alone[0])
-    assert not np.array_equal(shown[0][0], alone[0])
-    assert len(order(tmp_path)) == 4  # no volume replaces another
+    alone = content(add_entry(image, soft, tmp_path, source="t2.nii.gz"))
+    assert shown[1]["axial"]["grey"] == alone["axial"]["grey"] != shown[0]["axial"]["grey"]
+    assert len(read_rows(tmp_path)) == 4  # no volume replaces another
 
 
-def test_the_line_is_drawn_at_the_threshold(tmp_path):
-    radii = []
-    image, _ = images()
-    ramp = np.clip(2 - np.hypot(*np.indices((24, 24)) - 11.5) / 5, 0, 1).astype(
-        np.float32
-    )  # 1 to 0: 5 to 10 mm
-    soft = nib.Nifti1Image(np.repeat(ramp[:, :, None], 30, axis=2), image.affine)
-    for threshold in (0.3, 0.5, 0.7):
-        origin = Origin(threshold=threshold)
-        page = add_entry(image, soft, tmp_path, source="t2.nii.gz", origin=origin).read_text()
-        assert f"line: {threshold})" in page
-        tile = pictures(page)[1][:TILE_PIXELS, :TILE_PIXELS]
-        line = np.argwhere((tile[..., 2] > 0.8) & (tile[..., 3] > 0.5))
-        radii.append(np.sqrt(np.sum((line - TILE_PIXELS // 2) ** 2, axis=1)).mean() * 40 / TILE_PIXELS)
-    assert np.allclose(radii, [8.5, 7.5, 6.5], atol=0.4)
+def test_labels_are_shown_as_they_are(tmp_path):
+    image, soft = images()
+    labels = np.zeros(soft.shape, dtype=np.uint8)
+    labels[8:16, 8:16, :15] = 3
+    labels[8:16, 8:16, 15:] = 7
+    over = nib.Nifti1Image(labels, image.affine)
+    entry = content(add_entry(image, over, tmp_path, source="t2.nii.gz"))
+    assert entry["labels"] == ["3", "7"]
+    assert set(np.unique(picture(entry["axial"]["share"]))) == {0, 1, 2}
+    assert set(np.unique(picture(entry["sagittal"]["share"]))) == {0, 1, 2}
+    assert entry["record"]["kind"] == "labels"
 
 
 def test_the_entry_says_how_the_result_was_made_and_is_known_by_it(tmp_path):
     origin = Origin("/out/t2_softseg.nii.gz", 2, 0.3, "softcord", "1.2", "ab" * 32, "2026-01-02T03:04:05")
     image, soft = images()
     series = nib.Nifti1Image(np.stack([cord_data()] * 3, axis=-1), image.affine)
-    page = add_entry(series, soft, tmp_path, source="t2.nii.gz", origin=origin).read_text()
-    assert all(text in page for text in (origin.result, "softcord 1.2 " + "ab" * 32, origin.date))
-    assert read_record(page).origin == origin
+    entry = add_entry(series, soft, tmp_path, source="t2.nii.gz", origin=origin)
+    assert read_entry(entry).origin == origin
     assert is_drawn(tmp_path, "t2.nii.gz", origin)
     assert not is_drawn(tmp_path, "t2.nii.gz", Origin(volumes=2))
     assert not is_drawn(tmp_path, "t1.nii.gz", origin)
 
 
-def test_a_name_outside_utf_8_can_be_shown(tmp_path):
-    name = "scan\udcff.nii.gz"
-    page = add(tmp_path / "qc", name).read_text()
-    assert "scan\\udcff.nii.gz" in page
-    assert "scan\\udcff.nii.gz" in (tmp_path / "qc" / "index.html").read_text()
+def test_two_segmentations_of_one_image_have_two_entries(tmp_path):
+    for result in ("a_seg.nii.gz", "b_seg.nii.gz", "a_seg.nii.gz"):
+        add(tmp_path / "qc", origin=Origin(result=result))
+    assert [record.origin.result for record in read_rows(tmp_path / "qc")] == ["a_seg.nii.gz", "b_seg.nii.gz"]
+
+
+def test_bids_entities_and_contrast_are_read_from_the_name(tmp_path):
+    record = read_entry(add(tmp_path / "qc", "sub-01_ses-2_acq-crop_T2star.nii.gz"))
+    assert (record.entities, record.contrast) == ({"sub": "01", "ses": "2", "acq": "crop"}, "T2star")
+
+
+def test_confidence_is_the_share_of_volume_in_voxels_that_are_mostly_cord(tmp_path):
+    image, _ = images()
+    values = np.zeros(image.shape, dtype=np.float32)
+    values[10:12, 10:12, 5:10] = 0.75
+    values[12:14, 10:12, 5:10] = 0.25
+    soft = nib.Nifti1Image(values, image.affine)
+    assert read_entry(add_entry(image, soft, tmp_path, source="a.nii")).confidence == pytest.approx(0.75)
+    mask = nib.Nifti1Image((values > 0.5).astype(np.uint8), image.affine)
+    assert read_entry(add_entry(image, mask, tmp_path, source="b.nii")).confidence is None
 
 
 def test_an_empty_segmentation_has_an_entry(tmp_path):
     image, soft = images()
     empty = nib.Nifti1Image(np.zeros_like(soft.get_fdata(dtype=np.float32)), soft.affine)
-    page = add_entry(image, empty, tmp_path, source="t2.nii.gz", flags=[NO_CORD]).read_text()
-    record = read_record(page)
+    entry = add_entry(image, empty, tmp_path, source="t2.nii.gz", flags=[NO_CORD])
+    record = read_entry(entry)
     assert (record.volume_mm3, record.mean_area_mm2) == (0, 0)
-    assert len(pictures(page)) == 4
+    assert content(entry)["curve"] is None
 
 
 def test_image_and_segmentation_on_two_grids_are_refused(tmp_path):
@@ -300,32 +301,53 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
         add(tmp_path / "file" / "qc")
 
 
-# ---- index
+def test_a_small_entry_of_a_large_image(tmp_path):
+    """The limit is 300 kB for 64 x 320 x 320 voxels of an image with ordinary noise."""
+    share = cord_share(shape=(64, 320, 320), zooms=(1.0, 1.0, 1.0))
+    noise = np.random.default_rng(0).normal(0, 20, share.shape)
+    data = (300 + 300 * share + noise).astype(np.int16)
+    affine = np.eye(4)
+    image, soft = nib.Nifti1Image(data, affine), nib.Nifti1Image(share, affine)
+    entry = add_entry(image, soft, tmp_path, source="t2.nii.gz")
+    assert entry.stat().st_size < 300_000
 
 
-def order(folder) -> list[str]:
-    return re.findall(r'<a href="entries/[^"]*">([^<]*)</a>', (folder / "index.html").read_text())
+# ---- areas along the cord
 
 
-def test_the_index_lists_the_worst_first(tmp_path):
-    folder = tmp_path / "qc"
-    add(folder, "fine_a.nii.gz")
-    add(folder, "fine_b.nii.gz")
-    add(folder, "one.nii.gz", flags=[GAPS])
-    add(folder, "two.nii.gz", flags=[GAPS, JUMP])
-    add(folder, "none.nii.gz", flags=[NO_CORD])
-    assert order(folder) == ["none.nii.gz", "two.nii.gz", "one.nii.gz", "fine_a.nii.gz", "fine_b.nii.gz"]
+def test_the_curve_is_that_of_softcord_csa():
+    soft = slanted(0.4)
+    curve = area_curve(soft, ZOOMS)
+    measured = csa(nib.Nifti1Image(soft, np.diag([1.0, 1.0, 2.0, 1.0]))).measures
+    assert np.allclose(curve.areas_mm2, measured.values["area_mm2"], rtol=1e-3)
+
+
+def test_what_is_odd_along_the_cord_is_marked_where_it_is():
+    soft = cord_share(shape=(24, 24, 40), zooms=(1.0, 1.0, 2.0))
+    soft[:, :, 20] = 0
+    soft[:12, :, 30] = 0
+    marks = area_curve(soft, ZOOMS).marks
+    assert marks["gaps"] == [20]
+    assert {30, 31} <= set(marks["area_jump"])
+
+
+def test_the_range_of_healthy_people_is_that_of_the_level_where_it_is_known():
+    soft = cord_share()
+    unknown, known = area_curve(soft, ZOOMS), area_curve(soft, ZOOMS, np.full(30, 3))
+    assert known.low[0] > unknown.low[0]
+    assert known.high[0] < unknown.high[0]
+    assert (known.low[0], known.high[0]) == pytest.approx((55.97, 94.374), abs=0.01)
+
+
+# ---- the folder
 
 
 def test_an_entry_made_again_is_replaced(tmp_path):
-    folder = tmp_path / "qc"
-    first = add(folder, flags=[GAPS], subject="old")
-    second = add(folder, flags=[], subject="new")
-    assert first == second == entry_path(folder, tmp_path / "sub-01_T2w.nii.gz")
-    assert order(folder) == ["sub-01_T2w.nii.gz"]
-    index = (folder / "index.html").read_text()
-    assert "gaps" not in index
-    assert "old</td>" not in index
+    first = add(tmp_path / "qc", flags=[GAPS], subject="old")
+    second = add(tmp_path / "qc", flags=[], subject="new")
+    assert first == second == entry_path(tmp_path / "qc", tmp_path / "sub-01_T2w.nii.gz")
+    (record,) = read_rows(tmp_path / "qc")
+    assert (record.subject, record.flags) == ("new", ())
 
 
 def test_images_of_the_same_name_in_two_folders_have_two_entries(tmp_path):
@@ -341,51 +363,119 @@ def test_two_links_to_one_file_as_in_a_datalad_dataset_have_two_entries(tmp_path
     assert len(set(digests)) == 2
 
 
-def test_an_entry_that_is_deleted_leaves_the_index(tmp_path):
+def test_an_entry_that_is_deleted_is_no_longer_listed_and_comes_back(tmp_path):
     folder = tmp_path / "qc"
     add(folder, "a.nii.gz").unlink()
     add(folder, "b.nii.gz")
-    assert order(folder) == ["b.nii.gz"]
+    assert [record.name for record in read_rows(folder)] == ["b.nii.gz"]
+    add(folder, "a.nii.gz")
+    assert [record.name for record in read_rows(folder)] == ["a.nii.gz", "b.nii.gz"]
 
 
-def test_links_of_the_index_lead_to_the_entries(tmp_path):
+def test_a_page_that_was_altered_is_made_whole_and_its_name_is_kept(tmp_path):
     folder = tmp_path / "qc"
-    path = add(folder, "scan 100% #1.nii.gz")
-    (link,) = re.findall(r'href="([^"]*)"', (folder / "index.html").read_text())
-    assert folder / link == path
+    add(folder)
+    name = (folder / "report.js").read_text()
+    (folder / "page" / "page.js").write_text("old")
+    add(folder)
+    assert "softcord.loadRows" in (folder / "page" / "page.js").read_text()
+    assert (folder / "report.js").read_text() == name
+
+
+def record_named(name: str) -> Record:
+    return Record(f"{name}_0", "sub-01", f"/data/{name}.nii.gz", f"{name}.nii.gz", "soft", (), 1.0, 1.0, "")
+
+
+def write_many(path: Path, writer: int) -> None:
+    """A process that shares the folder with others, and one entry with all of them."""
+    folder.prepare(path)
+    for number in range(5):
+        for name in (f"own-{writer}-{number}", "shared"):
+            record = record_named(name)
+            (path / "entries" / f"{record.key}.js").write_text(entry_script(record, {"x": 1}))
+            folder.write_row(path, record)
+
+
+def test_twenty_processes_write_to_one_folder_and_nothing_is_lost(tmp_path):
+    context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
+    writers = [context.Process(target=write_many, args=(tmp_path / "qc", n)) for n in range(20)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 20
+    expected = {f"own-{writer}-{number}_0" for writer in range(20) for number in range(5)} | {"shared_0"}
+    rows = read_rows(tmp_path / "qc")
+    assert {record.key for record in rows} == expected
+    assert len(rows) == len(expected)
+    files = {path.stem for path in (tmp_path / "qc" / "index").iterdir()}
+    assert files == {str(n) for n in range(200)} | {"pack-0"}  # no hole: the page finds all of them
+    assert (tmp_path / "qc" / "index" / "pack-0.js").read_text().count("softcord.add(") == 100
+    assert list((tmp_path / "qc").rglob("*.tmp")) == []
+
+
+def test_a_new_row_reads_few_files_however_many_there_are(tmp_path, monkeypatch):
+    folder.prepare(tmp_path)
+    for number in range(1000):
+        (tmp_path / "index" / f"{number}.js").write_text("")
+    asked = []
+    row_path = folder.row_path
+    monkeypatch.setattr(folder, "row_path", lambda *where: asked.append(where) or row_path(*where))
+    assert folder.write_row(tmp_path, record_named("new")).name == "1000.js"
+    assert len(asked) < 30
+
+
+def test_the_last_of_two_rows_of_an_entry_counts(tmp_path):
+    folder.prepare(tmp_path)
+    for drawn in ("2026-01-02", "2026-01-01"):
+        (tmp_path / "entries" / "a_0.js").write_text("")
+        folder.write_row(tmp_path, replace(record_named("a"), drawn=drawn))
+    assert [record.drawn for record in read_rows(tmp_path)] == ["2026-01-02"]
+
+
+def test_a_block_of_rows_with_a_hole_is_not_packed(tmp_path):
+    folder.prepare(tmp_path)
+    for number in range(100):
+        folder.write_row(tmp_path, record_named(str(number)))
+    (tmp_path / "index" / "7.js").write_text("softcord.add(")
+    folder.write_row(tmp_path, record_named("last"))
+    assert not (tmp_path / "index" / "pack-0.js").exists()
+
+
+def test_a_folder_on_a_disk_without_hard_links_can_be_used(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    add(tmp_path / "qc", "a.nii.gz")
+    add(tmp_path / "qc", "b.nii.gz")
+    assert len(read_rows(tmp_path / "qc")) == 2
+
+
+HOSTILE = '</script><script>alert("1")</script>\n\u2028"\'`${x}\t../../etc'
+
+
+def test_names_and_reasons_cannot_carry_code_into_the_scripts():
+    record = Record("k", HOSTILE, HOSTILE, HOSTILE, "soft", (Flag("gaps", HOSTILE),), 1.0, 1.0, HOSTILE)
+    for script in (entry_script(record, {"x": HOSTILE}), row_script(record)):
+        assert "<" not in script
+        assert script.isascii()
+        assert read_record(script.splitlines(keepends=True)[0]) == record
 
 
 @pytest.mark.parametrize(
-    "content",
+    "name",
     [
-        b"",
-        b"<html>other</html>",
-        b"\xff\xfe",
-        b'<script type="application/json" id="softcord-entry">{</script>',
+        "<script>alert(1)</script>.nii.gz",
+        "a'\"b.nii.gz",
+        "a\nb.nii.gz",
+        "..%2f..%2fx.nii.gz",
+        "scan\udcff.nii.gz",
     ],
 )
-def test_a_file_that_is_no_entry_is_said_and_does_not_break_the_index(content, tmp_path, caplog):
-    folder = tmp_path / "qc"
-    (folder / "entries").mkdir(parents=True)
-    (folder / "entries" / "other.html").write_bytes(content)
-    add(folder, "a.nii.gz")
-    assert order(folder) == ["a.nii.gz"]
-    assert "other.html is not an entry" in caplog.text
-
-
-def test_a_very_long_record_is_read_whole(tmp_path):
-    folder = tmp_path / "qc"
-    add(folder, flags=[Flag("gaps", f"Gap {n}.") for n in range(5000)])
-    write_index(folder)
-    assert '<td class="number">5000</td>' in (folder / "index.html").read_text()
-
-
-HOSTILE = '</script><script>alert("1")</script>'
-
-
-def test_names_and_reasons_cannot_carry_code_into_the_pages():
-    record = Record(HOSTILE, HOSTILE, HOSTILE, (Flag("gaps", HOSTILE),), 1.0, 1.0, HOSTILE)
-    page = entry_page(record, {"Axial": ("data:,", "data:,")})
-    assert "<script>alert" not in page
-    assert "<script>alert" not in index_page([(HOSTILE + ".html", record)])
-    assert read_record(page) == record
+def test_a_hostile_name_writes_nothing_outside_the_folder(name, tmp_path):
+    entry = add(tmp_path / "deep" / "qc", f"../{name}", subject="../../x")
+    assert entry.parent == tmp_path / "deep" / "qc" / "entries"
+    assert entry.stem.replace("-", "").replace("_", "").isalnum()
+    assert {path.name for path in tmp_path.iterdir()} == {"deep"}
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"qc"}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from softcord import __version__
-from softcord.cli import csa, demo, evaluate, info, models, sct_deepseg, segment, train
+from softcord.cli import csa, demo, evaluate, info, models, qc, sct_deepseg, segment, train
 from softcord.cli.console import INTERRUPTED, complain, logging_to_stderr, silence
 from softcord.errors import SoftcordError
 
@@ -24,6 +24,7 @@ _COMMANDS = {
     "segment": segment,
     "csa": csa,
     "evaluate": evaluate,
+    "qc": qc,
     "sct-deepseg": sct_deepseg,
     "models": models,
     "train": train,

@@ -11,7 +11,7 @@ DESCRIPTION = (
     "them."
 )
 
-_PACKAGES = ("numpy", "scipy", "nibabel", "onnxruntime", "openvino", "matplotlib", "torch")
+_PACKAGES = ("numpy", "scipy", "nibabel", "onnxruntime", "openvino", "pillow", "torch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,13 +8,14 @@ the left, superior on top.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from softcord._typing import FloatArray, Zooms
 
 TILE_MM = 40.0
 TILE_PIXELS = 160
-TILES_PER_ROW = 8
+TILES_PER_ROW = 6
 MOST_TILES = 24
 SAGITTAL_PIXELS = 720
 SMALLEST_PIXEL_MM = 0.25
@@ -42,11 +43,14 @@ class View:
         The segmentation on the same pixels.
     labels : tuple of Label
         Slice numbers and sides.
+    parts : (H, W) array of uint8, optional
+        Index of the label of each pixel, of a label map.
     """
 
     grey: FloatArray
     soft: FloatArray
     labels: tuple[Label, ...]
+    parts: npt.NDArray[np.uint8] | None = None
 
 
 def cord_centres(soft: FloatArray) -> FloatArray:
@@ -84,7 +88,9 @@ def shown_slices(soft: FloatArray, most: int = MOST_TILES) -> list[int]:
     return [int(k) for k in candidates[chosen][::-1]]
 
 
-def axial_mosaic(data: FloatArray, soft: FloatArray, zooms: Zooms) -> View:
+def axial_mosaic(
+    data: FloatArray, soft: FloatArray, zooms: Zooms, parts: npt.NDArray[np.uint8] | None = None
+) -> View:
     """Axial tiles of 40 mm, each centred on the cord, from superior to inferior.
 
     Parameters
@@ -95,11 +101,13 @@ def axial_mosaic(data: FloatArray, soft: FloatArray, zooms: Zooms) -> View:
         Soft segmentation on the same grid.
     zooms : (3,) tuple of float, mm
         Voxel size along each axis.
+    parts : (I, J, K) array of uint8, optional
+        Index of the label of each voxel, of a label map; the nearest voxel's is drawn.
 
     Returns
     -------
     View
-        Tiles in rows of eight, each with its own window, as coils fade towards the ends; each bears the
+        Tiles in rows of six, each with its own window, as coils fade towards the ends; each bears the
         index k of its slice (0 is the most inferior).
     """
     slices = shown_slices(soft)
@@ -108,24 +116,29 @@ def axial_mosaic(data: FloatArray, soft: FloatArray, zooms: Zooms) -> View:
     rows = -(-len(slices) // columns)
     grey = np.zeros((rows * TILE_PIXELS, columns * TILE_PIXELS), dtype=np.float32)
     shares = np.zeros_like(grey)
+    marked = None if parts is None else np.zeros(grey.shape, dtype=np.uint8)
     labels: list[Label] = []
     for n, k in enumerate(slices):
         top, left = (n // columns) * TILE_PIXELS, (n % columns) * TILE_PIXELS
         here = (slice(top, top + TILE_PIXELS), slice(left, left + TILE_PIXELS))
         shares[here] = _tile(soft[:, :, k], centres[k], zooms)
         grey[here] = _window(_tile(data[:, :, k], centres[k], zooms), shares[here])
+        if parts is not None and marked is not None:
+            marked[here] = _tile(parts[:, :, k], centres[k], zooms, order=0)
         labels.append(Label(str(k), top + 4, left + 4))
     middle, end = TILE_PIXELS / 2, TILE_PIXELS - 12
     sides = (Label("R", middle, 3), Label("L", middle, end), Label("A", 4, middle), Label("P", end, middle))
-    return View(grey, shares, (*labels, *sides))
+    return View(grey, shares, (*labels, *sides), marked)
 
 
-def sagittal_view(data: FloatArray, soft: FloatArray, zooms: Zooms) -> View:
+def sagittal_view(
+    data: FloatArray, soft: FloatArray, zooms: Zooms, parts: npt.NDArray[np.uint8] | None = None
+) -> View:
     """Sagittal view that follows the cord: in each axial slice, the column through the cord's centre.
 
     Parameters
     ----------
-    data, soft, zooms
+    data, soft, zooms, parts
         As for :func:`axial_mosaic`.
 
     Returns
@@ -137,6 +150,11 @@ def sagittal_view(data: FloatArray, soft: FloatArray, zooms: Zooms) -> View:
     larger_side_mm = max(data.shape[1] * zooms[1], data.shape[2] * zooms[2])
     pixel_mm = max(larger_side_mm / SAGITTAL_PIXELS, SMALLEST_PIXEL_MM)
     grey, shares = (_flatten(_follow(volume, left_right), zooms, pixel_mm) for volume in (data, soft))
+    marked = None
+    if parts is not None:
+        nearest = np.clip(np.round(left_right).astype(int), 0, parts.shape[0] - 1)
+        sheet = parts[nearest, :, np.arange(parts.shape[2])]
+        marked = _flatten(sheet, zooms, pixel_mm, order=0).astype(np.uint8)
     height, width = grey.shape
     sides = (
         Label("A", height / 2, 3),
@@ -144,16 +162,17 @@ def sagittal_view(data: FloatArray, soft: FloatArray, zooms: Zooms) -> View:
         Label("S", 4, width / 2),
         Label("I", height - 16, width / 2),
     )
-    return View(_window(grey, shares), shares, sides)
+    return View(_window(grey, shares), shares, sides, marked)
 
 
-def _tile(plane: FloatArray, centre: FloatArray, zooms: Zooms) -> FloatArray:
+def _tile(plane: np.ndarray, centre: FloatArray, zooms: Zooms, order: int = 1) -> FloatArray:
     """Square of the plane around `centre`, right on the left, anterior on top, 0 outside the plane."""
     offset_mm = (np.arange(TILE_PIXELS) + 0.5) / TILE_PIXELS * TILE_MM - TILE_MM / 2
     i = centre[0] - offset_mm / zooms[0]
     j = centre[1] - offset_mm / zooms[1]
     rows, columns = np.meshgrid(j, i, indexing="ij")
-    tile: FloatArray = ndimage.map_coordinates(plane, [columns, rows], order=1, output=np.float32, cval=0.0)
+    places = [columns, rows]
+    tile: FloatArray = ndimage.map_coordinates(plane, places, order=order, output=np.float32, cval=0.0)
     return tile
 
 
@@ -167,7 +186,7 @@ def _follow(volume: FloatArray, left_right: FloatArray) -> FloatArray:
     return sheet
 
 
-def _flatten(sheet: FloatArray, zooms: Zooms, pixel_mm: float) -> FloatArray:
+def _flatten(sheet: np.ndarray, zooms: Zooms, pixel_mm: float, order: int = 1) -> FloatArray:
     """Resample a (K, J) sheet to square pixels, superior on top and anterior on the left."""
     height = max(2, round(sheet.shape[0] * zooms[2] / pixel_mm))
     width = max(2, round(sheet.shape[1] * zooms[1] / pixel_mm))
@@ -175,7 +194,7 @@ def _flatten(sheet: FloatArray, zooms: Zooms, pixel_mm: float) -> FloatArray:
     j = sheet.shape[1] - 0.5 - (np.arange(width) + 0.5) / width * sheet.shape[1]
     rows, columns = np.meshgrid(k, j, indexing="ij")
     flat: FloatArray = ndimage.map_coordinates(
-        sheet, [rows, columns], order=1, output=np.float32, mode="nearest"
+        sheet, [rows, columns], order=order, output=np.float32, mode="nearest"
     )
     return flat
 
