@@ -74,11 +74,11 @@ def area_curve(soft: FloatArray, zooms: Zooms, levels: np.ndarray | None = None)
     """
     if bounding_box(soft) is None:
         return None
-    pieces = choose_pieces(soft, zooms)
-    line = fit_centerline(pieces.soft, zooms)
+    cord, _ = choose_pieces(soft, zooms)
+    line = fit_centerline(cord, zooms)
     here = slice(line.first, line.first + line.x_mm.size)
     cosines = 1 / np.sqrt(1 + line.slope_x**2 + line.slope_y**2)
-    areas = slice_areas(pieces.soft[:, :, here], zooms) * cosines
+    areas = slice_areas(cord[:, :, here], zooms) * cosines
     known = np.zeros(areas.size, dtype=int) if levels is None else np.asarray(levels)[here].astype(int)
     low, high = _healthy(known)
     return Curve(

@@ -160,7 +160,8 @@ def _read(
 def _levels_of(mask: Mask, levels: str | Path) -> np.ndarray | None:
     if not mask.soft.any():
         return None
-    line = fit_centerline(choose_pieces(mask.soft, mask.zooms).soft, mask.zooms)
+    cord, _ = choose_pieces(mask.soft, mask.zooms)
+    line = fit_centerline(cord, mask.zooms)
     found, _ = find_levels(mask, line, levels=levels)
     of_slice = np.zeros(mask.soft.shape[2], dtype=int)
     of_slice[line.slices] = found.of_slice
