@@ -27,7 +27,9 @@ LEFT_OUT = ("errsm24", "t2sa", "unf01")
 
 def variants(recipe: SynthConfig, steps: int, *, pseudo: bool) -> dict[str, SynthConfig]:
     """The configurations that are compared."""
-    schedule = replace(recipe.schedule, steps=steps, warm_up=100, ema=0.99, pool=400, learning_rate=0.002)
+    schedule = replace(
+        recipe.schedule, steps=steps, warm_up=100, ema=0.99, pool=300, learning_rate=0.002, calibration=0
+    )
     images = [replace(s, exclude=(*s.exclude, *LEFT_OUT)) for s in recipe.images if not s.pseudo]
     unlabelled = [source for source in recipe.images if source.pseudo]
     base = replace(recipe, schedule=schedule, images=images)
