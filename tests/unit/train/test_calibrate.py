@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import logit
 
 pytest.importorskip("torch", reason="needs torch, which comes with softcord[synth]")
 
@@ -20,22 +20,14 @@ def shares():
     return np.random.default_rng(0).uniform(0.01, 0.99, 5000)
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.7, 0.4), (1.6, -0.8)])
-def test_the_scale_and_shift_of_distorted_logits_are_found(shares, scale, shift):
-    distorted = (logit(shares) - shift) / scale
-    assert fit(distorted, shares) == pytest.approx((scale, shift), abs=1e-3)
-
-
-def test_after_calibration_the_shares_sum_to_the_truth(shares):
-    noisy = 0.5 * logit(shares) + np.random.default_rng(1).normal(0.6, 1.0, shares.size)
-    scale, shift = fit(noisy, shares)
-    assert abs(expit(noisy).sum() / shares.sum() - 1) > 0.05
-    assert expit(scale * noisy + shift).sum() == pytest.approx(shares.sum(), rel=1e-4)
+@pytest.mark.parametrize("scale", [0.7, 1.0, 1.6])
+def test_the_scale_of_distorted_logits_is_found(shares, scale):
+    assert fit(logit(shares) / scale, shares) == pytest.approx(scale, abs=1e-3)
 
 
 def test_logits_of_any_size_are_no_trouble():
     values = np.array([-1e4, -800.0, 0.0, 800.0, 1e4])
-    assert np.isfinite(fit(values, np.array([0.0, 0.0, 0.5, 1.0, 1.0]))).all()
+    assert np.isfinite(fit(values, np.array([0.0, 0.0, 0.5, 1.0, 1.0])))
 
 
 class Bright:
@@ -95,7 +87,7 @@ def test_a_network_is_calibrated_on_phantoms_and_always_alike(tiny, monkeypatch)
     )
     scale, shift = calibrate(Task(config, None), compact_one)
     assert np.isfinite([scale, shift]).all()
-    assert (scale, shift) != (1.0, 0.0)
+    assert scale != 1.0
     assert calibrate(Task(config, None), compact_one) == (scale, shift)
 
 
