@@ -8,6 +8,7 @@ on real images 6 % too large, to make up for phantoms on which the cord comes ou
 
 import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from softcord.phantoms import CONTRASTS, AnatomyOptions, make_phantom
 from softcord.train.config import GridConfig
 from softcord.train.network import CompactUNet
 from softcord.train.pool import Task
-from softcord.train.sources import RealImage, load_sources
+from softcord.train.sources import RealImage, load_images
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ def calibrate(task: Task, network: CompactUNet) -> tuple[float, float]:
     config = task.config
     if not config.schedule.calibration:
         return 1.0, 0.0
-    sources = load_sources(config, task.data, task.pseudo)
-    images = [image for image in sources.images if not image.pseudo]
+    images = [i for i in load_images(config, task.data or Path(), task.pseudo) if not i.pseudo]
     logits, shares = collect(
         as_engine(network, config.grid), (*phantom_images(config.schedule.calibration), *images)
     )

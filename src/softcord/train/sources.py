@@ -76,10 +76,15 @@ def load_sources(config: SynthConfig, data: Path | None, pseudo: Path | None = N
         )
     folder = data or Path()
     maps = [m for source in config.maps for m in load_maps(source, folder)]
-    weight = config.mix.edge_weight
-    images = [i for source in config.images for i in _load_images(source, folder, weight, pseudo)]
+    images = load_images(config, folder, pseudo)
     log.info("%d label maps, %d images", len(maps), len(images))
     return Sources(tuple(maps), tuple(images))
+
+
+def load_images(config: SynthConfig, folder: Path, pseudo: Path | None = None) -> list[RealImage]:
+    """The images alone that a configuration names; arguments and errors as for `load_sources`."""
+    weight = config.mix.edge_weight
+    return [i for source in config.images for i in _load_images(source, folder, weight, pseudo)]
 
 
 def _canonical(path: Path) -> Canonical:
