@@ -84,11 +84,52 @@ class CompactUNet(nn.Module):
         return x.permute(0, 4, 1, 5, 2, 6, 3).reshape(n, 1, i, j, k)
 
 
-def extended(weights: dict[str, torch.Tensor], network: CompactUNet) -> dict[str, torch.Tensor]:
-    """Weights of a network with fewer powers of the grey level, for one with more that computes the same."""
-    wanted = network.head.out_channels
-    result = dict(weights)
-    for name in ("head.weight", "head.bias"):
-        values = weights[name]
-        result[name] = torch.cat([values, values.new_zeros(wanted - values.shape[0], *values.shape[1:])])
+def grown(weights: dict[str, torch.Tensor], network: CompactUNet) -> dict[str, torch.Tensor]:
+    """Weights of a smaller network, for a larger one that computes the same before it is trained on.
+
+    Parameters
+    ----------
+    weights : mapping of str to tensor
+        Of a network of as many levels and the same fold, with no more channels in any level and no more
+        powers of the grey level.
+    network : CompactUNet
+        The larger one; its own random weights become those of the channels that are new.
+
+    Returns
+    -------
+    weights : mapping of str to tensor
+        What is new is not listened to yet: its weights towards what was there are zero.
+
+    Raises
+    ------
+    ValueError
+        If the smaller network does not fit into the larger one.
+    """
+    target = network.state_dict()
+    if set(weights) != set(target):
+        raise ValueError("the weights are of a network with another number of levels")
+    narrow = [weights[f"down.{depth}.0.weight"].shape[0] for depth in range(len(network.channels))]
+    wide = list(network.channels)
+    joined = {  # inputs of the first convolution on the way up: those of the finer level, then the coarser's
+        f"up.{n}.0.weight": ((narrow[-2 - n], narrow[-1 - n]), (wide[-2 - n], wide[-1 - n]))
+        for n in range(len(wide) - 1)
+    }
+    result = {}
+    for name, values in weights.items():
+        new = target[name].clone()
+        n_out = values.shape[0]
+        if any(old > now for old, now in zip(values.shape, new.shape, strict=True)):
+            raise ValueError(f"{name} has the shape {tuple(values.shape)}, at most {tuple(new.shape)} fits")
+        if values.ndim == 1:
+            new[:n_out] = values
+        else:
+            parts = joined.get(name, ((values.shape[1],), (new.shape[1],)))
+            old_at = new_at = 0
+            new[:n_out] = 0
+            for old, now in zip(*parts, strict=True):
+                new[:n_out, new_at : new_at + old] = values[:, old_at : old_at + old]
+                old_at, new_at = old_at + old, new_at + now
+        if name.startswith("head."):
+            new[n_out:] = 0
+        result[name] = new
     return result

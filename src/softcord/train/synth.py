@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
@@ -21,9 +20,9 @@ import yaml
 from softcord.errors import InputError, OutputError, UsageError
 from softcord.models.folder import read_model_folder
 from softcord.train.calibrate import calibrate
-from softcord.train.config import ScheduleConfig, SynthConfig
+from softcord.train.config import NetworkConfig, ScheduleConfig, SynthConfig
 from softcord.train.export import export_model, from_onnx
-from softcord.train.network import CompactUNet, extended
+from softcord.train.network import CompactUNet, grown
 from softcord.train.pool import SamplePool, Task
 from softcord.train.reading import from_dict, read_config, to_dict
 
@@ -111,13 +110,20 @@ def _open_earlier(config: SynthConfig, out: Path, before: Path | None) -> list[S
             f"{before}: holds neither a checkpoint nor a model to start from. Give the folder of a run or a "
             "model."
         )
-    fits = replace(config.network, grey_powers=earlier[-1].network.grey_powers)
-    if earlier[-1].network != fits or earlier[-1].network.grey_powers > config.network.grey_powers:
+    if not _fits(earlier[-1].network, config.network):
         raise InputError(
-            f"{before}: its network is {earlier[-1].network}, not {config.network}. Make them alike."
+            f"{before}: its network is {earlier[-1].network}, which does not fit into {config.network}. Make "
+            "them alike, or let the new one have more channels or powers."
         )
     _write_yaml([to_dict(each) for each in earlier], stored)
     return earlier
+
+
+def _fits(old: NetworkConfig, new: NetworkConfig) -> bool:
+    """Whether weights of one network can be those of a part of another, see `network.grown`."""
+    alike = old.fold == new.fold and len(old.channels) == len(new.channels)
+    narrower = all(a <= b for a, b in zip(old.channels, new.channels, strict=False))
+    return alike and narrower and old.grey_powers <= new.grey_powers
 
 
 def _read_lineage(path: Path) -> list[SynthConfig]:
@@ -211,7 +217,7 @@ def train_network(
     torch.manual_seed(config.seed)
     network = _network(config)
     if start is not None:
-        network.load_state_dict(extended(start, network))
+        network.load_state_dict(grown(start, network))
     network = network.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay

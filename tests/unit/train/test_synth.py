@@ -420,10 +420,22 @@ def test_a_network_that_knows_grey_levels_starts_where_one_without_has_ended(tin
         train_synth(write(tiny), tmp_path / "back", before=second)
 
 
+def test_a_wider_network_starts_where_a_narrower_one_has_ended(tiny, write, tmp_path):
+    first = train_synth(write(tiny), tmp_path / "first").parent
+    network = replace(tiny.network, channels=tuple(n + 3 for n in tiny.network.channels))
+    schedule = replace(tiny.schedule, steps=1, learning_rate=1e-12)
+    wider = replace(tiny, name="wider", network=network, schedule=schedule)
+    second = train_synth(write(wider), tmp_path / "second", before=first).parent
+    image = torch.rand(1, 1, 16, 16, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(load_average(second, wider)(image), load_average(first, tiny)(image))
+
+
 def test_a_start_that_does_not_fit_is_refused(tiny, write, tmp_path):
     with pytest.raises(InputError, match="neither a checkpoint nor a model"):
         train_synth(write(tiny), tmp_path / "run", before=tmp_path / "nowhere")
     first = train_synth(write(tiny), tmp_path / "first").parent
-    other = replace(tiny, name="other", network=replace(tiny.network, channels=(3, 5)))
+    network = replace(tiny.network, channels=tuple(n - 1 for n in tiny.network.channels))
+    other = replace(tiny, name="other", network=network)
     with pytest.raises(InputError, match="channels"):
         train_synth(write(other), tmp_path / "second", before=first)
