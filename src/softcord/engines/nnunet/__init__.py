@@ -4,3 +4,8 @@
 `preprocess`, `tiles` and `export` are nnU-Net's way from a volume to probabilities; `follow` computes only
 the tiles that the cord passes through.
 """
+
+from softcord.engines.nnunet.network import NnunetNetwork
+from softcord.engines.nnunet.predict import Mode, NnunetOptions, NnunetPrediction, predict_nnunet
+
+__all__ = ["Mode", "NnunetNetwork", "NnunetOptions", "NnunetPrediction", "predict_nnunet"]

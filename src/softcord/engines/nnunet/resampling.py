@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import spline_filter1d
 
-from softcord._typing import FloatArray
+from softcord._typing import BoolArray, FloatArray
 from softcord.engines.nnunet.plans import Resampling
 from softcord.errors import ModelError
 
@@ -65,9 +65,15 @@ def resample_to(
     if tuple(data.shape) == tuple(shape) or how.identity:
         return data
     axis = separate_axis(how, before, after)
-    result = Sampler(data.shape, shape, how, axis).sample(data, slice(0, shape[0]))
-    if how.clip and how.order > 1:
-        _clip(result, data, axis)
+    across = list(shape)
+    if axis is not None:
+        across[axis] = data.shape[axis]
+    result = Sampler(data.shape, across, how, axis).sample(data, slice(0, across[0]))
+    if how.clip and how.order > 1:  # to the range of the volume, or of each slice
+        over = tuple(a for a in range(3) if a != axis)
+        np.clip(result, data.min(axis=over, keepdims=True), data.max(axis=over, keepdims=True), out=result)
+    if axis is not None:
+        result = np.take(result, taps(data.shape[axis], shape[axis], 0)[0][0], axis=axis)
     return result.astype(data.dtype)
 
 
@@ -88,33 +94,34 @@ class Sampler:
     ) -> None:
         if how.order not in (0, 1, 3):
             raise ModelError(
-                f"This nnU-Net model cannot be run by softcord: resampling by splines of order {how.order} is "
-                "not supported. Run it with nnU-Net itself."
+                "This nnU-Net model cannot be run by softcord: resampling by splines of order "
+                f"{how.order} is not supported. Run it with nnU-Net itself."
             )
         orders = [0 if a == axis else how.order for a in range(3)]
         self._orders = [0 if n == m else order for n, m, order in zip(shape, target, orders, strict=True)]
         self._taps = [taps(n, m, order) for n, m, order in zip(shape, target, self._orders, strict=True)]
         self.target = tuple(target)
 
-    def sample(self, data: npt.NDArray[np.floating], rows: slice) -> npt.NDArray[np.float64]:
+    def sample(self, data: npt.NDArray[np.floating] | BoolArray, rows: slice) -> npt.NDArray[np.float64]:
         """Some of the planes of the result along the first axis.
 
         Parameters
         ----------
         data : (I, J, K) array
+            Of bool: 1 where it is True.
         rows : slice
 
         Returns
         -------
         part : (rows, J', K') array of float64
         """
-        index, weights = (tap[:, rows] for tap in self._taps[0])
+        index, weights = self._taps[0][0][:, rows], self._taps[0][1][:, rows]
         if self._orders[0] > 1:
-            data = _coefficients(data, 0)
+            part = _coefficients(data.astype(np.float64), 0)
         else:  # the planes that are needed, and no others
             low = int(index.min())
-            data, index = data[low : int(index.max()) + 1], index - low
-        part = _apply(data.astype(np.float64), index, weights, 0)
+            part, index = data[low : int(index.max()) + 1].astype(np.float64), index - low
+        part = _apply(part, index, weights, 0)
         for axis in (1, 2):
             if self._orders[axis] > 1:
                 part = _coefficients(part, axis)
@@ -142,9 +149,9 @@ def taps(n: int, m: int, order: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
     return index, weights / 6  # the cubic B-spline at its four knots
 
 
-def _coefficients(data: npt.NDArray[np.floating], axis: int) -> npt.NDArray[np.float64]:
+def _coefficients(data: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
     pad = [(PAD, PAD) if a == axis else (0, 0) for a in range(3)]
-    padded = np.pad(data.astype(np.float64), pad, mode="edge")
+    padded = np.pad(data, pad, mode="edge")
     filtered: npt.NDArray[np.float64] = spline_filter1d(padded, 3, axis=axis, mode="nearest")
     return filtered
 
@@ -164,12 +171,3 @@ def _apply(
         taken *= weight.reshape(shape)
         result += taken
     return result
-
-
-def _clip(result: npt.NDArray[np.float64], data: npt.NDArray[np.floating], axis: int | None) -> None:
-    """Keep a result of splines in the range of what it was made from: of the volume, or of each slice."""
-    if axis is None or result.shape[axis] != data.shape[axis]:
-        np.clip(result, data.min(), data.max(), out=result)
-        return
-    across = tuple(a for a in range(3) if a != axis)
-    np.clip(result, data.min(axis=across, keepdims=True), data.max(axis=across, keepdims=True), out=result)
