@@ -4,8 +4,9 @@ A recipe, one YAML file, says which datasets, which images and labels of them, a
 step is one function, writes files whole or not at all, and goes on where it was when it is run again.
 """
 
+from softcord.dataset.conversion import Conversion, convert
 from softcord.dataset.reading import read_recipe
 from softcord.dataset.recipe import Recipe
 from softcord.dataset.splitting import Split, read_split, split_subjects
 
-__all__ = ["Recipe", "Split", "read_recipe", "read_split", "split_subjects"]
+__all__ = ["Conversion", "Recipe", "Split", "convert", "read_recipe", "read_split", "split_subjects"]

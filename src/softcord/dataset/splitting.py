@@ -9,8 +9,8 @@ from pathlib import Path
 import softcord
 from softcord.checksum import file_sha256
 from softcord.dataset.cases import Case, find_cases
-from softcord.dataset.people import check_leaks, group_people, identities
 from softcord.dataset.participants import read_participants
+from softcord.dataset.people import check_leaks, group_people, identities
 from softcord.dataset.reading import read_frozen, read_recipe, recipe_sha256
 from softcord.dataset.recipe import SETS, Recipe, Source
 from softcord.dataset.states import folder_of, read_states

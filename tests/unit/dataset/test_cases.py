@@ -1,5 +1,4 @@
 import logging
-import os
 
 import pytest
 
@@ -62,8 +61,8 @@ def test_a_file_of_git_annex_counts_though_its_content_is_not_here(root):
     labels = root / "derivatives" / "labels" / "sub-04" / "anat"
     labels.mkdir(parents=True)
     target = ".git/annex/objects/a/b/SHA256E-s5--ab.nii.gz/SHA256E-s5--ab.nii.gz"
-    os.symlink(f"../../{target}", root / "sub-04" / "anat" / "sub-04_T2w.nii.gz")
-    os.symlink(f"../../../../{target}", labels / "sub-04_T2w_label-SC_seg.nii.gz")
+    (root / "sub-04" / "anat" / "sub-04_T2w.nii.gz").symlink_to(f"../../{target}")
+    (labels / "sub-04_T2w_label-SC_seg.nii.gz").symlink_to(f"../../../../{target}")
     assert "one_sub-04_T2w" in names(Source("one", SEG), root)
 
 
@@ -90,7 +89,7 @@ def test_labels_that_were_renamed_are_an_error_that_says_what_was_looked_for(roo
 
 
 def test_a_dataset_without_such_images_is_an_error(root):
-    with pytest.raises(InputError, match="has no image .* of PSIR, STIR"):
+    with pytest.raises(InputError, match=r"has no image .* of PSIR, STIR"):
         find_cases(Source("one", SEG, contrasts=("PSIR", "STIR")), root)
 
 

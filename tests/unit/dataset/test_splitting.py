@@ -324,5 +324,5 @@ def test_the_shared_images_are_split_as_their_table_says(tmp_path, shared, root)
     (data / "datasets.json").write_text(json.dumps({"datasets": [row]}), encoding="utf-8")
     made = split_subjects(root / "recipes" / "dataset-shared-bids.yaml", data, tmp_path / "split")
     assert made.test["shared-bids"] == ("sub-epi01", "sub-ex2014", "sub-gm10062")
-    assert len(made.train["shared-bids"]) + len(made.val["shared-bids"]) == 7
+    assert len(made.train["shared-bids"]) + len(made.val["shared-bids"]) == 6
     assert len(made.val["shared-bids"]) == 2
