@@ -36,12 +36,15 @@ class Run:
     dataset_name : str
         As ``"Dataset101_Cord"``.
     plans_name, configuration : str
+    results : str
+        Folder of the trained models; another one holds the same training from scratch.
     """
 
     folder: Path
     dataset_name: str
     plans_name: str
     configuration: str
+    results: str = "results"
 
     @property
     def raw(self) -> Path:
@@ -67,15 +70,21 @@ class Run:
     def model(self) -> Path:
         """The trained model, in the layout of nnU-Net."""
         name = f"nnUNetTrainer__{self.plans_name}__{self.configuration}"
-        return self.folder / "results" / self.dataset_name / name
+        return self.folder / self.results / self.dataset_name / name
 
     def fold(self, fold: int | str) -> Path:
         """Checkpoints, logs and validation of one fold."""
         return self.model / f"fold_{fold}"
 
 
-def open_run(folder: Path) -> tuple[Run, dict[str, Any]]:
+def open_run(folder: Path, *, results: str = "results") -> tuple[Run, dict[str, Any]]:
     """A run that was planned, and its record.
+
+    Parameters
+    ----------
+    folder : Path
+    results : str
+        See `Run`.
 
     Raises
     ------
@@ -84,7 +93,7 @@ def open_run(folder: Path) -> tuple[Run, dict[str, Any]]:
     """
     record = read_json(folder / RECORD, "Make it with: softcord train plan")
     try:
-        run = Run(folder, record["dataset_name"], record["plans_name"], record["configuration"])
+        run = Run(folder, record["dataset_name"], record["plans_name"], record["configuration"], results)
     except KeyError as error:
         raise InputError(f"{folder / RECORD}: {error} is missing. Plan the run again.") from error
     return run, record
@@ -127,18 +136,19 @@ def write_json(content: object, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def nnunet_folders(folder: Path, *, workers: int = 0) -> Iterator[None]:
+def nnunet_folders(run: Run, *, workers: int = 0) -> Iterator[None]:
     """Let nnU-Net find its three folders in a run; what the environment said before is restored.
 
     Parameters
     ----------
-    folder : Path
-        Of the run.
+    run : Run
     workers : int
         Processes that draw patches; 0 draws them between the steps.
     """
     wanted = {
-        **{f"nnUNet_{name}": str((folder / name).resolve()) for name in ("raw", "preprocessed", "results")},
+        "nnUNet_raw": str(run.raw.parent.resolve()),
+        "nnUNet_preprocessed": str(run.preprocessed.parent.resolve()),
+        "nnUNet_results": str((run.folder / run.results).resolve()),
         "nnUNet_n_proc_DA": str(workers),
         "nnUNet_wandb_enabled": "0",
     }

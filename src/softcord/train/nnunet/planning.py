@@ -207,7 +207,7 @@ def finish(run: Run, dataset: RawDataset, plans: dict[str, Any], *, workers: int
         shutil.rmtree(run.soft, ignore_errors=True)
     write_json(plans, run.plans)
     stamp.write_text(digest, encoding="utf-8")
-    with nnunet_folders(run.folder):
+    with nnunet_folders(run):
         preprocess(run, dataset, plans, workers=workers, progress=progress)
 
 
@@ -251,7 +251,7 @@ def _target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> np.ndarray:
 
 def _plan_as_nnunet(run: Run, options: PlanOptions) -> dict[str, Any]:
     memory: Sequence[float] = () if options.gpu_memory_gb is None else (options.gpu_memory_gb,)
-    with nnunet_folders(run.folder), what_it_prints_to_the_log():
+    with nnunet_folders(run), what_it_prints_to_the_log():
         run.plans.unlink(missing_ok=True)  # or configurations of earlier plans would be kept
         planner = ExperimentPlanner(
             run.dataset_name,

@@ -17,7 +17,6 @@ from softcord.errors import InputError, UsageError
 from softcord.progress import Bar
 from softcord.train.nnunet.dataset import axes_of
 from softcord.train.nnunet.layout import (
-    RECORD,
     Run,
     nnunet_folders,
     open_run,
@@ -56,6 +55,7 @@ def train(
     folder: Path,
     options: TrainOptions = DEFAULTS,
     *,
+    results: str = "results",
     fold: int | str = 0,
     device: str = "auto",
     gpus: int = 1,
@@ -76,6 +76,8 @@ def train(
         Of the run.
     options : TrainOptions
         A run that is resumed must have the same.
+    results : str
+        Folder within the run for the trained model.
     fold : int or "all"
         Of the splits; ``"all"`` trains on every case.
     device : {"auto", "cpu", "cuda"}
@@ -107,7 +109,7 @@ def train(
         Options cannot be, differ from those of the run that is resumed, or the device cannot be had.
     """
     options.check()
-    run, record = open_run(folder)
+    run, record = open_run(folder, results=results)
     chosen = choose_device(device, gpus)
     options = replace(options, labels=choose_labels(run, options))
     final = run.fold(fold) / _FINAL
@@ -136,8 +138,6 @@ def train(
                 device=torch.device(chosen),
                 progress=progress,
             )
-    record["trained"] = {**record.get("trained", {}), str(fold): asdict(options)}
-    write_json(record, folder / RECORD)
     return final
 
 
@@ -230,7 +230,10 @@ def make_trainer(
             device,
         )
         trainer.prepare(
-            options, soft=soft, mirror_axes=axes, tensorboard=run.folder / "tensorboard" / f"fold_{fold}"
+            options,
+            soft=soft,
+            mirror_axes=axes,
+            tensorboard=run.folder / "tensorboard" / run.results / f"fold_{fold}",
         )
         trainer.initialize()
         latest = run.fold(fold) / _LATEST
@@ -269,7 +272,7 @@ def take_weights(trainer: nnUNetTrainer, start: Start) -> list[str]:
                 f"The weights do not fit the plans: {name} must have shape {tuple(value.shape)}, "
                 f"got {shape}. Plan with the plans of the model that they are from."
             )
-        state[name] = torch.as_tensor(given)
+        state[name] = torch.tensor(given)
     network.load_state_dict(state)
     return left
 
@@ -300,7 +303,7 @@ def _steps_left(run: Run, options: TrainOptions, fold: int | str) -> int:
 @contextmanager
 def _engine(run: Run, workers: int) -> Iterator[None]:
     """nnU-Net's folders, and none of the warnings that its own code causes."""
-    with nnunet_folders(run.folder, workers=workers), warnings.catch_warnings():
+    with nnunet_folders(run, workers=workers), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
@@ -319,7 +322,7 @@ def _train_on_gpus(
     before = {name: os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT")}
     os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=str(find_free_network_port()))
     try:
-        arguments = (gpus, run.folder, options, fold, workers, start)
+        arguments = (gpus, run, options, fold, workers, start)
         torch.multiprocessing.spawn(_train_rank, args=arguments, nprocs=gpus, join=True)
     finally:
         for name, value in before.items():
@@ -329,7 +332,7 @@ def _train_on_gpus(
 def _train_rank(
     rank: int,
     gpus: int,
-    folder: Path,
+    run: Run,
     options: TrainOptions,
     fold: int | str,
     workers: int,
@@ -337,7 +340,7 @@ def _train_rank(
 ) -> None:
     from nnunetv2.run.run_training import cleanup_ddp, setup_ddp
 
-    run, record = open_run(folder)
+    _, record = open_run(run.folder)
     setup_ddp(rank, gpus)
     try:
         torch.cuda.set_device(rank)
