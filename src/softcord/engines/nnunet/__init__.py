@@ -1,0 +1,1 @@
+"""nnU-Net v2 models, read and run without torch."""
