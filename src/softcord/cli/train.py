@@ -11,13 +11,16 @@ from softcord.errors import MissingExtraError
 
 HELP = "train a model"
 DESCRIPTION = (
-    "Train a model of one's own; needs pip install 'softcord[train]', or 'softcord[synth]' for synth and pseudo."
+    "Train a model of one's own; needs pip install 'softcord[train]', and for synth and pseudo "
+    "'softcord[synth]'."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="plan|run|finetune|all|export|synth|pseudo", required=True)
+    actions = parser.add_subparsers(
+        dest="action", metavar="plan|run|finetune|all|export|synth|pseudo", required=True
+    )
     train_nnunet.add_actions(actions)
     synth = actions.add_parser(
         "synth",

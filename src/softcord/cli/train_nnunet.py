@@ -28,19 +28,21 @@ def _add_plan(actions: "argparse._SubParsersAction[Any]") -> None:
     parser = actions.add_parser(
         "plan",
         help="plan a training with nnU-Net and preprocess its dataset",
-        description="Look at a dataset, write plans for nnU-Net and preprocess the images, with their soft labels. "
-        "Needs pip install 'softcord[train]'.",
+        description="Look at a dataset, write plans for nnU-Net and preprocess the images, with their soft "
+        "labels. Needs pip install 'softcord[train]'.",
     )
     parser.add_argument(
-        "dataset", metavar="DATASET", help="folder made by softcord dataset convert, or a raw dataset of nnU-Net"
+        "dataset",
+        metavar="DATASET",
+        help="folder made by softcord dataset convert, or a raw dataset of nnU-Net",
     )
     parser.add_argument("-o", "--out", required=True, metavar="RUN", help="folder of the run")
     parser.add_argument(
         "--topology",
         default="contrast-agnostic",
         choices=["contrast-agnostic", "contrast-agnostic-small", "nnunet"],
-        help="that of the contrast-agnostic model, the same with a quarter of its channels, or what nnU-Net's own "
-        "planner finds (default: contrast-agnostic)",
+        help="that of the contrast-agnostic model, the same with a quarter of its channels, or what "
+        "nnU-Net's own planner finds (default: contrast-agnostic)",
     )
     parser.add_argument(
         "--patch",
@@ -56,7 +58,9 @@ def _add_plan(actions: "argparse._SubParsersAction[Any]") -> None:
         metavar=("RL", "AP", "SI"),
         help="mm between voxels for the network (default: the median of the images)",
     )
-    parser.add_argument("--batch", type=positive, default=2, metavar="N", help="patches per step (default: 2)")
+    parser.add_argument(
+        "--batch", type=positive, default=2, metavar="N", help="patches per step (default: 2)"
+    )
     parser.add_argument(
         "--gpu-memory", type=float, metavar="GB", help="for --topology nnunet: what it may use (default: 8)"
     )
@@ -69,8 +73,8 @@ def _add_run(actions: "argparse._SubParsersAction[Any]") -> None:
     parser = actions.add_parser(
         "run",
         help="train with nnU-Net, with hard or soft labels",
-        description="Train one fold of a run made by softcord train plan. The same command goes on with a training "
-        "that was interrupted.",
+        description="Train one fold of a run made by softcord train plan. The same command goes on with a "
+        "training that was interrupted.",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder made by softcord train plan")
     _add_training(parser, epochs=1000, rate=0.01)
@@ -82,11 +86,13 @@ def _add_finetune(actions: "argparse._SubParsersAction[Any]") -> None:
     parser = actions.add_parser(
         "finetune",
         help="fine-tune a model on a dataset of one's own",
-        description="Train a model on with another dataset: its topology, plans and weights are taken; its last "
-        "layers, too, if the labels are the same. Labels may be others, such as lesions or rootlets.",
+        description="Train a model on with another dataset: its topology, plans and weights are taken; its "
+        "last layers, too, if the labels are the same. Labels may be others, such as lesions or rootlets.",
     )
     parser.add_argument(
-        "dataset", metavar="DATASET", help="folder made by softcord dataset convert, or a raw dataset of nnU-Net"
+        "dataset",
+        metavar="DATASET",
+        help="folder made by softcord dataset convert, or a raw dataset of nnU-Net",
     )
     parser.add_argument(
         "--from",
@@ -125,8 +131,8 @@ def _add_all(actions: "argparse._SubParsersAction[Any]") -> None:
     parser = actions.add_parser(
         "all",
         help="everything from a recipe to a release",
-        description="Get the datasets of a recipe, split and convert them, plan, train and export. What is done is "
-        "not done again: the same command goes on where it was.",
+        description="Get the datasets of a recipe, split and convert them, plan, train and export. What is "
+        "done is not done again: the same command goes on where it was.",
     )
     parser.add_argument("recipe", metavar="RECIPE", help="YAML file that names the datasets, see recipes/")
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="folder for everything")
@@ -149,20 +155,26 @@ def _add_export(actions: "argparse._SubParsersAction[Any]") -> None:
     parser = actions.add_parser(
         "export",
         help="pack a trained model as a release",
-        description="Write model_NAME_DATE_nnunet_compatible.zip: run by softcord and by nnU-Net, laid out as the "
-        "Spinal Cord Toolbox expects, with a model card and where all of it came from.",
+        description="Write model_NAME_DATE_nnunet_compatible.zip: run by softcord and by nnU-Net, laid out "
+        "as the Spinal Cord Toolbox expects, with a model card and where all of it came from.",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("-o", "--out", default=".", metavar="DIR", help="folder for the archive (default: here)")
+    parser.add_argument(
+        "-o", "--out", default=".", metavar="DIR", help="folder for the archive (default: here)"
+    )
     parser.add_argument("--name", required=True, metavar="NAME", help="of the release, as contrast_agnostic")
     parser.add_argument("--date", metavar="YYYYMMDD", help="of the release (default: today)")
-    parser.add_argument("--fold", action="append", default=[], metavar="N", help="may be given again (default: all)")
+    parser.add_argument(
+        "--fold", action="append", default=[], metavar="N", help="may be given again (default: all)"
+    )
     parser.add_argument(
         "--scratch", action="store_true", help="pack what was trained from scratch to compare with"
     )
     parser.add_argument("--onnx", action="store_true", help="write each fold's network as ONNX, too")
     parser.add_argument(
-        "--with-optimiser", action="store_true", help="keep what nnU-Net needs to go on training (twice the size)"
+        "--with-optimiser",
+        action="store_true",
+        help="keep what nnU-Net needs to go on training (twice the size)",
     )
     parser.add_argument(
         "--accept-drift", action="store_true", help="pack a model whose areas have drifted, too"
@@ -193,9 +205,13 @@ def _add_training(parser: argparse.ArgumentParser, *, epochs: int, rate: float) 
         metavar="W",
         help="for --loss wing: errors in and next to the cord count 1 + W times (default: 8)",
     )
-    parser.add_argument("--fold", default="0", metavar="N|all", help="of the splits; all: every case (default: 0)")
+    parser.add_argument(
+        "--fold", default="0", metavar="N|all", help="of the splits; all: every case (default: 0)"
+    )
     parser.add_argument("--epochs", type=positive, default=epochs, metavar="N", help=f"default: {epochs}")
-    parser.add_argument("--iterations", type=positive, default=250, metavar="N", help="steps per epoch (default: 250)")
+    parser.add_argument(
+        "--iterations", type=positive, default=250, metavar="N", help="steps per epoch (default: 250)"
+    )
     parser.add_argument(
         "--validation-iterations", type=positive, default=50, metavar="N", help="per epoch (default: 50)"
     )
@@ -206,7 +222,8 @@ def _add_training(parser: argparse.ArgumentParser, *, epochs: int, rate: float) 
         "--mirror",
         choices=["auto", "left-right", "all", "none"],
         default="auto",
-        help="axes along which samples are mirrored; auto: left-right, unless labels have sides (default: auto)",
+        help="axes along which samples are mirrored; auto: left-right, unless labels have sides "
+        "(default: auto)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
@@ -217,14 +234,20 @@ def _add_training(parser: argparse.ArgumentParser, *, epochs: int, rate: float) 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="processes for reading and augmentation (default: 0)"
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes for reading and augmentation (default: 0)",
     )
 
 
 def check_extra() -> None:
     """Raise MissingExtraError unless nnU-Net is installed."""
     if find_spec("nnunetv2") is None:
-        raise MissingExtraError("Training with nnU-Net needs more packages. Run: pip install 'softcord[train]'")
+        raise MissingExtraError(
+            "Training with nnU-Net needs more packages. Run: pip install 'softcord[train]'"
+        )
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -340,8 +363,9 @@ def _export(args: argparse.Namespace) -> int:
 def epoch_line(epoch: "Epoch") -> str:
     """One line on an epoch."""
     return (
-        f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}, "
-        f"Dice {epoch.dice:.3f}, volume {epoch.volume_ratio:.2f} of the true one, {epoch.seconds:.0f} s"
+        f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.train_loss:.4f}, "
+        f"validation {epoch.validation_loss:.4f}, Dice {epoch.dice:.3f}, "
+        f"volume {epoch.volume_ratio:.2f} of the true one, {epoch.seconds:.0f} s"
     )
 
 

@@ -14,7 +14,7 @@ from softcord.errors import InputError
 from softcord.progress import track
 from softcord.train.nnunet.dataset import Case, RawDataset
 
-_SAMPLES = 100_000_000  # of the whole dataset, as nnU-Net draws them
+_SAMPLES = 100_000  # grey levels of the foreground per case; nnU-Net draws 10^8 of all, with replacement
 
 
 @contextmanager
@@ -48,10 +48,9 @@ def extract_fingerprint(dataset: RawDataset, *, workers: int = 1, progress: bool
     InputError
         A case cannot be read, or its label is on another grid.
     """
-    per_case = max(1, _SAMPLES // len(dataset.cases))
-    items = [(name, case, per_case) for name, case in dataset.cases.items()]
+    items = list(dataset.cases.items())
     with pool(workers) as run:
-        bar = track(run(_look_at, items), "fingerprint", enabled=progress and len(items) > 0)
+        bar = track(run(_look_at, items), "fingerprint", enabled=progress)
         looks = list(bar)
     intensities = {}
     for channel in range(len(dataset.channels)):
@@ -76,11 +75,11 @@ def extract_fingerprint(dataset: RawDataset, *, workers: int = 1, progress: bool
     }
 
 
-def _look_at(item: tuple[str, Case, int]) -> dict[str, Any]:
-    name, case, samples = item
+def _look_at(item: tuple[str, Case]) -> dict[str, Any]:
+    name, case = item
     try:
         shape, spacing, intensities, _, relative_size = DatasetFingerprintExtractor.analyze_case(
-            [str(path) for path in case.images], str(case.label), SimpleITKIO, samples
+            [str(path) for path in case.images], str(case.label), SimpleITKIO, _SAMPLES
         )
     except Exception as error:
         raise InputError(f"{case.images[0]}: case {name} cannot be read by nnU-Net ({error}).") from error

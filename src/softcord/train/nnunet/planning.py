@@ -251,7 +251,7 @@ def _target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> np.ndarray:
 
 def _plan_as_nnunet(run: Run, options: PlanOptions) -> dict[str, Any]:
     memory: Sequence[float] = () if options.gpu_memory_gb is None else (options.gpu_memory_gb,)
-    with nnunet_folders(run), what_it_prints_to_the_log():
+    with nnunet_folders(run, workers=1), what_it_prints_to_the_log():
         run.plans.unlink(missing_ok=True)  # or configurations of earlier plans would be kept
         planner = ExperimentPlanner(
             run.dataset_name,

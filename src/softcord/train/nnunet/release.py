@@ -11,6 +11,7 @@
 import json
 import platform
 import re
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ from softcord.errors import InputError, OutputError, UsageError
 from softcord.train.nnunet.card import model_card
 from softcord.train.nnunet.layout import Run, open_run, read_json
 from softcord.train.nnunet.training import OPTIONS
-from softcord.train.nnunet.validate import Validation
+from softcord.train.nnunet.validate import Validation, load_network
 
 DRIFT = "drift.json"
+OPSET = 18
 _CHECKPOINT = "checkpoint_final.pth"
 _OPPOSITE = str.maketrans("RLAPSI", "LRPAIS")
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # of what a zip archive can say; so that equal content is an equal archive
@@ -44,12 +46,13 @@ class Release:
     archive : Path
     sha256 : str
         Of the archive.
-    onnx : Path or None
+    onnx : tuple of Path
+        Networks as ONNX, one for each fold, if they were asked for.
     """
 
     archive: Path
     sha256: str
-    onnx: Path | None
+    onnx: tuple[Path, ...]
 
 
 def release(
@@ -60,6 +63,7 @@ def release(
     day: str | None = None,
     results: str = "results",
     folds: Sequence[str] = (),
+    onnx: bool = False,
     optimiser: bool = False,
     accept_drift: bool = False,
     overwrite: bool = False,
@@ -80,6 +84,8 @@ def release(
         Folder within the run: ``"scratch"`` for the baseline of a fine-tuning.
     folds : sequence of str
         Default: all that are finished.
+    onnx : bool
+        Write each fold's network as ONNX beside the archive, too.
     optimiser : bool
         Keep the state of the optimiser, with which nnU-Net can go on training; it doubles the size.
     accept_drift : bool
@@ -137,7 +143,12 @@ def release(
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-    return Release(archive, file_sha256(archive), None)
+    networks = (
+        [write_onnx(run, path, out / f"{stem}_fold_{fold}.onnx") for fold, path in checkpoints.items()]
+        if onnx
+        else []
+    )
+    return Release(archive, file_sha256(archive), tuple(networks))
 
 
 def _finished(run: Run, folds: Sequence[str]) -> dict[str, Path]:
@@ -194,6 +205,44 @@ def released_checkpoint(path: Path, *, optimiser: bool) -> dict[str, Any]:
         "trainer_name": content["trainer_name"],
         "inference_allowed_mirroring_axes": content["inference_allowed_mirroring_axes"],
     }
+
+
+def write_onnx(run: Run, checkpoint: Path, path: Path) -> Path:
+    """One fold's network as ONNX: `image` (1, C, I, J, K) to `logits` (1, L, I, J, K), any shape that fits.
+
+    Axes and grey levels are those of nnU-Net's preprocessed arrays.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    network = load_network(run, checkpoint, torch.device("cpu"))
+    patch = read_json(run.plans, "Plan again.")["configurations"][run.configuration]["patch_size"]
+    content = read_json(run.preprocessed / "dataset.json", "Plan again.")
+    channels = len(content.get("channel_names") or content["modality"])
+    sample = torch.zeros(1, channels, *patch)
+    axes = {2: "I", 3: "J", 4: "K"}
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # torch would rather have its newer exporter used, which needs more
+            torch.onnx.export(
+                network,
+                (sample,),
+                str(temporary),
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_axes={"image": axes, "logits": axes},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
+    return path
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """A model that a fine-tuning begins with: found by name, folder or archive, and checked against a dataset."""
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import zipfile
@@ -18,6 +19,8 @@ from softcord.errors import InputError, ModelError
 from softcord.train.nnunet.dataset import RawDataset, axes_of
 from softcord.train.nnunet.layout import read_json
 from softcord.train.nnunet.topology import CONFIGURATION, check_patch
+
+log = logging.getLogger(__name__)
 
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _ADVICE = "Give an nnU-Net model: the folder with plans.json, or the archive of a release."
@@ -95,8 +98,7 @@ def read_source(model: str | Path, *, fold: str | None = None) -> Source:
     ModelError
         There is no such model, or it has no plans, no weights, or no 3-D configuration.
     """
-    with _folder_of(model) as folder:
-        root = _with_plans(folder, str(model))
+    with unpacked(model) as root:
         plans = _read(root / "plans.json", str(model))
         dataset = _read(root / "dataset.json", str(model))
         path = _find_checkpoint(root, str(model), fold)
@@ -143,14 +145,7 @@ def check_fit(source: Source, dataset: RawDataset, patch: Sequence[int] | None) 
             f"{dataset.folder}: images have {len(dataset.channels)} channel(s), those of {source.name} have "
             f"{source.channels}. Give images with the channels of the model."
         )
-    found = ", ".join(f"{name} ({n})" for name, n in sorted(dataset.orientations.items()))
-    if not dataset.orientation or (source.orientation and dataset.orientation != source.orientation):
-        wanted = source.orientation or "one and the same"
-        raise InputError(
-            f"{dataset.folder}: the axes of all images must run to {wanted}, as those of {source.name} do "
-            f"(SCT says {wanted.translate(_OPPOSITE) if source.orientation else '-'}); found {found}. "
-            "Reorient images and labels, or convert them with softcord dataset convert."
-        )
+    _check_orientation(source, dataset)
     size = [int(n) for n in source.settings()["patch_size"]]
     order = anatomical_order(source.plans, dataset.orientation)
     given = [size[axis] for axis in order] if patch is None else list(patch)
@@ -158,6 +153,25 @@ def check_fit(source: Source, dataset: RawDataset, patch: Sequence[int] | None) 
     for axis, n in zip(order, checked, strict=True):
         size[axis] = n
     return size
+
+
+def _check_orientation(source: Source, dataset: RawDataset) -> None:
+    found = ", ".join(f"{name} ({n})" for name, n in sorted(dataset.orientations.items()))
+    advice = "Reorient images and labels, or convert them with softcord dataset convert."
+    if not dataset.orientation or "?" in axes_of(dataset.orientation):
+        raise InputError(f"{dataset.folder}: all images must have one orientation; found {found}. {advice}")
+    if not source.orientation:
+        log.warning(
+            "%s does not say the orientation of its images; they are taken to run to %s, as these do.",
+            source.name,
+            dataset.orientation,
+        )
+    elif dataset.orientation != source.orientation:
+        wanted = source.orientation
+        raise InputError(
+            f"{dataset.folder}: the axes of all images must run to {wanted}, as those of {source.name} do "
+            f"(SCT calls it {wanted.translate(_OPPOSITE)}); found {found}. {advice}"
+        )
 
 
 def anatomical_order(plans: dict[str, Any], orientation: str) -> list[int]:
@@ -173,6 +187,19 @@ def anatomical_order(plans: dict[str, Any], orientation: str) -> list[int]:
     transpose = list(plans["transpose_forward"])
     axes = axes_of(orientation)
     return [transpose.index(2 - axes.index(name)) for name in ("RL", "AP", "SI")]
+
+
+@contextlib.contextmanager
+def unpacked(model: str | Path) -> Iterator[Path]:
+    """The folder with plans.json of a model; that of an archive is there for the time of the block.
+
+    Parameters
+    ----------
+    model : str or Path
+        Name of an installed model, folder, or archive.
+    """
+    with _folder_of(model) as folder:
+        yield _with_plans(folder, str(model))
 
 
 @contextlib.contextmanager

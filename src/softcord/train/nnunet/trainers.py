@@ -234,8 +234,8 @@ class SoftcordTrainer(nnUNetTrainer):
         target = [each.to(self.device, non_blocking=True) for each in batch["target"]]
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
             output = self.network(data)
-            loss = self.loss(output, target)
-        share, true = output[0].float().softmax(1)[:, 1:], target[0]
+            loss = self.loss(output, target).detach()
+        share, true = output[0].detach().float().softmax(1)[:, 1:], target[0]
         overlap = torch.minimum(share, true).sum()
         sums = {"tp_hard": overlap, "fp_hard": share.sum() - overlap, "fn_hard": true.sum() - overlap}
         return {"loss": loss.cpu().numpy(), **{key: value.cpu().numpy()[None] for key, value in sums.items()}}

@@ -99,6 +99,18 @@ def validate(
     return rows
 
 
+def read_validation(fold: Path) -> list[tuple[str, float, int]]:
+    """Label, mean Dice and number of cases, of a fold that was validated."""
+    path = fold / Validation.FILE
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    labels = dict.fromkeys(row["label"] for row in rows)
+    dices = {name: [float(row["dice"]) for row in rows if row["label"] == name] for name in labels}
+    return [(name, sum(values) / len(values), len(values)) for name, values in dices.items()]
+
+
 def _validation_cases(run: Run, fold: int | str) -> list[str]:
     splits = run.preprocessed / "splits_final.json"
     if fold == "all" or not splits.is_file():
@@ -107,24 +119,40 @@ def _validation_cases(run: Run, fold: int | str) -> list[str]:
     return list(folds[int(fold)]["val"]) if int(fold) < len(folds) else []
 
 
+def load_network(run: Run, checkpoint: Path, device: torch.device) -> torch.nn.Module:
+    """The network of a run with the weights of a checkpoint, ready to predict.
+
+    Parameters
+    ----------
+    run : Run
+    checkpoint : Path
+        Written by this run.
+    device : torch.device
+    """
+    plans = PlansManager(read_json(run.plans, "Plan again."))
+    content = read_json(run.preprocessed / "dataset.json", "Plan again.")
+    configuration = plans.get_configuration(run.configuration)
+    with what_it_prints_to_the_log():
+        network: torch.nn.Module = nnUNetTrainer.build_network_architecture(
+            plans,
+            configuration,
+            len(configuration.normalization_schemes),
+            plans.get_label_manager(content).num_segmentation_heads,
+            enable_deep_supervision=False,
+        )
+    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=False)["network_weights"])
+    return network.to(device).eval()
+
+
 def _predictor(run: Run, checkpoint: Path, device: torch.device) -> tuple[Any, dict[str, int], Path]:
     plans = PlansManager(read_json(run.plans, "Plan again."))
     content = read_json(run.preprocessed / "dataset.json", "Plan again.")
     configuration = plans.get_configuration(run.configuration)
-    manager = plans.get_label_manager(content)
+    network = load_network(run, checkpoint, device)
     with what_it_prints_to_the_log():
-        network = nnUNetTrainer.build_network_architecture(
-            plans,
-            configuration,
-            len(configuration.normalization_schemes),
-            manager.num_segmentation_heads,
-            False,  # noqa: FBT003
-        )
-        weights = torch.load(checkpoint, map_location="cpu", weights_only=False)["network_weights"]
-        network.load_state_dict(weights)
         predictor = nnUNetPredictor(use_mirroring=False, device=device, allow_tqdm=False)
         predictor.manual_initialization(
-            network.to(device).eval(), plans, configuration, None, content, nnUNetTrainer.__name__, None
+            network, plans, configuration, None, content, nnUNetTrainer.__name__, None
         )
     labels = {
         name: value
