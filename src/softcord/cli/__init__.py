@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from softcord import __version__
-from softcord.cli import csa, demo, evaluate, info, models, qc, sct_deepseg, segment, train
+from softcord.cli import csa, dataset, demo, evaluate, info, models, qc, sct_deepseg, segment, train
 from softcord.cli.console import INTERRUPTED, complain, logging_to_stderr, silence
 from softcord.errors import SoftcordError
 
@@ -27,6 +27,7 @@ _COMMANDS = {
     "qc": qc,
     "sct-deepseg": sct_deepseg,
     "models": models,
+    "dataset": dataset,
     "train": train,
     "info": info,
     "demo": demo,

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ class Source:
     def settings(self) -> dict[str, Any]:
         """The configuration, complete, in the format of nnU-Net 2.3.1 and later."""
         manager = PlansManager(self.plans)
-        return dict(manager.get_configuration(self.configuration).configuration)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the format is an old one
+            return dict(manager.get_configuration(self.configuration).configuration)
 
     @property
     def multiple(self) -> tuple[int, ...]:

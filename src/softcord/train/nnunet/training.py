@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from softcord.checksum import file_sha256
 from softcord.errors import InputError, UsageError
 from softcord.progress import Bar
 from softcord.train.nnunet.dataset import axes_of
@@ -113,7 +114,7 @@ def train(
     chosen = choose_device(device, gpus)
     options = replace(options, labels=choose_labels(run, options))
     final = run.fold(fold) / _FINAL
-    _keep_options(run.fold(fold) / OPTIONS, options)
+    _keep_options(run, fold, options)
     if threads:
         torch.set_num_threads(threads)
     if not final.is_file():
@@ -277,9 +278,10 @@ def take_weights(trainer: nnUNetTrainer, start: Start) -> list[str]:
     return left
 
 
-def _keep_options(path: Path, options: TrainOptions) -> None:
-    """Write the options, or check that they are those with which the run was begun."""
-    content = asdict(options)
+def _keep_options(run: Run, fold: int | str, options: TrainOptions) -> None:
+    """Write the options, or check that they and the plans are those with which the run was begun."""
+    path = run.fold(fold) / OPTIONS
+    content = {**asdict(options), "plans_sha256": file_sha256(run.plans)}
     if path.is_file():
         before = read_json(path, "Choose another folder.")
         changed = [key for key in content if key not in _FREE and before.get(key) != content[key]]

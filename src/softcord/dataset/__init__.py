@@ -1,0 +1,12 @@
+"""Datasets for training: get them, make soft labels, split people, convert to what nnU-Net reads.
+
+A recipe, one YAML file, says which datasets, which images and labels of them, and how people are split. Each
+step is one function, writes files whole or not at all, and goes on where it was when it is run again.
+"""
+
+from softcord.dataset.conversion import Conversion, convert
+from softcord.dataset.reading import read_recipe
+from softcord.dataset.recipe import Recipe
+from softcord.dataset.splitting import Split, read_split, split_subjects
+
+__all__ = ["Conversion", "Recipe", "Split", "convert", "read_recipe", "read_split", "split_subjects"]
