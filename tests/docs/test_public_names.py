@@ -14,7 +14,15 @@ import pytest
 import softcord
 
 PUBLIC = sorted(set(softcord.__all__) - {"__version__"})
-EXTRAS = {"onnx", "openvino", "torch", "yaml"}  # what a module may need and the default install lacks
+EXTRAS = {
+    "batchgeneratorsv2",
+    "blosc2",
+    "nnunetv2",
+    "onnx",
+    "openvino",
+    "torch",
+    "yaml",
+}  # what a module may need and the default install lacks
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(softcord.__path__, "softcord.")

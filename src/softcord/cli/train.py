@@ -1,20 +1,27 @@
-"""`softcord train`: train the compact model on synthetic anatomy, label maps and images."""
+"""`softcord train`: train the compact model, or train with nnU-Net (`softcord.cli.train_nnunet`)."""
 
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from softcord.cli import train_nnunet
 from softcord.cli.console import add_verbosity, say
 from softcord.cli.segment import positive
 from softcord.errors import MissingExtraError
 
 HELP = "train a model"
-DESCRIPTION = "Train a model of one's own; needs pip install 'softcord[synth]'."
+DESCRIPTION = (
+    "Train a model of one's own; needs pip install 'softcord[train]', and for synth and pseudo "
+    "'softcord[synth]'."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="synth|pseudo", required=True)
+    actions = parser.add_subparsers(
+        dest="action", metavar="plan|run|finetune|all|export|synth|pseudo", required=True
+    )
+    train_nnunet.add_actions(actions)
     synth = actions.add_parser(
         "synth",
         help="train the compact model on synthetic anatomy",
@@ -70,13 +77,17 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or label images for a training, and say where the result is."""
-    if find_spec("torch") is None or find_spec("yaml") is None:
-        raise MissingExtraError("Training needs more packages. Run: pip install 'softcord[synth]'")
     status: int = args.act(args)
     return status
 
 
+def _check_extra() -> None:
+    if find_spec("torch") is None or find_spec("yaml") is None:
+        raise MissingExtraError("Training needs more packages. Run: pip install 'softcord[synth]'")
+
+
 def _synth(args: argparse.Namespace) -> int:
+    _check_extra()
     from softcord.train.synth import train_synth
 
     def on_step(step: int, steps: int, loss: float) -> None:
@@ -99,6 +110,7 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _pseudo(args: argparse.Namespace) -> int:
+    _check_extra()
     from softcord import models
     from softcord.train.pseudo import label_images
     from softcord.train.reading import read_config
