@@ -103,7 +103,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}). Get the model again.") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not JSON ({str(error)[:80]}). Get the model again.") from error
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ModelError(f"{path}: not JSON{where}. Get the model again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected named values, got something else. Get the model again.")
     return content

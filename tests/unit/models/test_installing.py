@@ -616,8 +616,9 @@ def test_missing_files_and_unknown_names_are_input_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no model"):
         install(tmp_path / "empty")
-    with pytest.raises(UsageError, match="https"):
-        install("ftp://example.org/m.zip")
+    for url in ("ftp://example.org/m.zip", "https://", "https://[::1/m.zip", "://"):
+        with pytest.raises(UsageError, match=r"https|name|address"):
+            install(url)
 
 
 def test_lightning_checkpoints_are_refused_by_name(tmp_path):
