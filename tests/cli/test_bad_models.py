@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from nnunet_models import plans, write_checkpoint, write_model, zip_folder
-from pickled import Call, Name, Raw, pickled, tensor, write_legacy, write_zip
+from pickled import Call, Name, Raw, pickled, storage, tensor, write_legacy, write_zip
 from softcord.cli import main
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "bad-models.md"
@@ -81,6 +81,11 @@ def checkpoint(content: object, write: Callable = write_zip) -> Callable[[], lis
     return lambda: [str(write(Path("start.pth"), content, {"0": BIAS}))]
 
 
+def good(*options: str) -> Callable[[], list[str]]:
+    """A good model, with options."""
+    return lambda: [str(zip_folder(write_model(Path("m")), ZIP)), *options]
+
+
 def flipped() -> list[str]:
     content = bytearray(zip_folder(write_model(Path("m")), ZIP).read_bytes())
     content[200] ^= 1
@@ -132,9 +137,9 @@ def store_is_a_file() -> list[str]:
 
 
 LAUGHS = Raw(b"X\x02\x00\x00\x00ha" + b"q\x01h\x01\x86" * 35)
-FAR = Call(
-    Name("torch._utils", "_rebuild_tensor_v2"), (tensor(BIAS, "0").arguments[0], 1, (2,), (1,), False, None)
-)
+UNFOLDING = {"network_weights": {"w": tensor(BIAS, "0")}, "init_args": {"plans": LAUGHS}}
+FAR = Call(Name("torch._utils", "_rebuild_tensor_v2"), (storage(BIAS, "0"), 1, (2,), (1,), False, None))
+SYSTEM = Call(Name("posix", "system"), (f"touch {RAN}",))
 
 CASES = [
     Case("entry above the zip", 5, holding("../../evil")),
@@ -182,17 +187,17 @@ CASES = [
     Case("checkpoint that fetches an attribute", 5, running("builtins", "getattr", 1, "x")),
     Case("checkpoint with an unknown class", 5, running("monai.utils", "Config")),
     Case("checkpoint that makes an object", 5, checkpoint({"x": Raw(b"ccollections\nOrderedDict\n)\x81")})),
-    Case("checkpoint that runs a command, old format", 5, checkpoint(Call(Name("os", "system"), ()), write_legacy)),
-    Case("bare pickle that runs a command", 5, raw(pickled(Call(Name("posix", "system"), ())), "start.pth")),
+    Case("checkpoint that runs a command, old format", 5, checkpoint(SYSTEM, write_legacy)),
+    Case("bare pickle that runs a command", 5, raw(pickled(SYSTEM), "start.pth")),
     Case("bare pickle", 5, raw(pickled({"a": 1}), "start.pth")),
     Case("checkpoint with a changed byte", 5, flipped_weight),
     Case("checkpoint that is text", 5, raw(b"version https://git-lfs.github.com/spec/v1", "start.pth")),
     Case("tensor beyond its numbers", 5, checkpoint({"w": FAR})),
-    Case("plans in a checkpoint that unfold without end", 5, checkpoint({"network_weights": {"w": tensor(BIAS, "0")}, "init_args": {"plans": LAUGHS}})),
+    Case("plans in a checkpoint that unfold without end", 5, checkpoint(UNFOLDING)),
     Case("weights of another network", 5, checkpoint({"linear.weight": tensor(BIAS, "0")})),
     Case("file that is missing", 3, lambda: ["model.zip"]),
-    Case("other checksum than was given", 5, lambda: [str(zip_folder(write_model(Path("m")), ZIP)), "--sha256", NO_BYTES]),
-    Case("checksum that is none", 2, lambda: [str(zip_folder(write_model(Path("m")), ZIP)), "--sha256", "abc"]),
+    Case("other checksum than was given", 5, good("--sha256", NO_BYTES)),
+    Case("checksum that is none", 2, good("--sha256", "abc")),
     Case("URL without checksum", 2, lambda: ["https://example.org/model.zip"]),
     Case("URL that is not https", 2, lambda: ["http://example.org/model.zip", "--sha256", "record"]),
     Case("URL offline", 5, lambda: ["https://example.org/model.zip", "--sha256", NO_BYTES, "--offline"]),
