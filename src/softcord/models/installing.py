@@ -132,7 +132,9 @@ def install(
     is_first_use = origin.url is not None and origin.sha256 is None
     if origin.url is not None:
         check_url(origin.url, is_known=not is_first_use)
-    if is_first_use and not (confirm or origin.is_release or _is_same(origin, overwrite=overwrite)):
+    if _is_same(origin, overwrite=overwrite):  # before the lock: who may only read can ask for it again
+        return Installation(read_installed(origin.name), is_new=False)
+    if is_first_use and not (confirm or origin.is_release):
         raise UsageError(
             f"{origin.url}: a download needs its checksum. Give --sha256 with the one that its makers "
             "publish, or --sha256 record to take what comes and require the same from then on."

@@ -149,7 +149,7 @@ def test_of_several_models_the_full_resolution_is_taken_or_one_is_asked_for(tmp_
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "file"])
-def test_a_checkpoint_alone_is_a_start_for_training_and_cannot_segment(tmp_path, is_zip):
+def test_a_checkpoint_alone_is_a_start_for_training_and_cannot_segment(tmp_path, is_zip, monkeypatch):
     path = write_checkpoint(tmp_path / "in" / "model_final.pth", bare=True)
     if is_zip:
         path = zip_folder(path.parent, tmp_path / "start_nnunet_compatible.zip")
@@ -158,6 +158,8 @@ def test_a_checkpoint_alone_is_a_start_for_training_and_cannot_segment(tmp_path,
     assert names(installed.content) == ["checkpoint.pth"]
     assert installed.facts["features"] == [4, 8]
     assert installed.facts["is_readme_topology"] is False
+    monkeypatch.setattr("softcord.models.results.README_FEATURES", [4, 8])
+    assert install(path, name="known").installed.facts["is_readme_topology"] is True
     assert "cannot segment" in describe("start").description
     with pytest.raises(ModelError, match=r"'start' is a checkpoint alone, .*Start a training"):
         models.load("start")
@@ -295,6 +297,18 @@ def test_offline_uses_what_is_there_and_no_network(archive):
         install(server.url, sha256=sha256(archive), options=QUICK)
     assert not install(server.url, sha256=sha256(archive), offline=True).is_new
     assert install(archive, name="b", offline=True).is_new
+
+
+def test_who_may_only_read_the_models_can_ask_for_one_again(archive, store, monkeypatch):
+    install(archive)
+
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("softcord.models.store.work_folder", forbidden)
+    assert not install(archive).is_new
+    with pytest.raises(OutputError, match="Permission denied"):
+        install(archive, name="other")
 
 
 def test_official_releases_are_known_by_name(archive, monkeypatch):
