@@ -76,7 +76,7 @@ def _harm(entry: zipfile.ZipInfo, names: set[str]) -> str | None:
     name = entry.filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     reason = None
-    if len(name) > _LONGEST_NAME or re.search(r"[\x00-\x1f\x7f]", entry.orig_filename):
+    if len(name) > _LONGEST_NAME or not entry.orig_filename.isprintable():
         reason = "is no name of a file"
     elif name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or "\\" in name:
         reason = "is not a place within the zip"

@@ -28,6 +28,7 @@ from softcord.models.store import (
     Installed,
     check_name,
     find_installed,
+    is_whole,
     locked,
     models_folder,
     output_errors,
@@ -203,18 +204,33 @@ def _name_of(file: str) -> str:
 
 def _is_same(origin: _Source, *, overwrite: bool) -> bool:
     """Whether what is installed under that name comes from there; an error if it comes from elsewhere."""
-    if find_installed(origin.name) is None:
+    installed = _there(origin.name)
+    if installed is None:
         return False
-    installed = read_installed(origin.name)
     if origin.url is not None:
         is_same = installed.sha256 == origin.sha256 if origin.sha256 else installed.source == origin.text
     elif origin.path is not None and origin.path.is_file():
-        is_same = installed.sha256 == file_sha256(origin.path)
+        is_same = installed.sha256 == _checked(origin.path, origin.shown, origin.sha256)
     else:
         return False  # a folder: known when its files are read
     if not is_same and not overwrite:
         raise _taken(installed)
     return is_same
+
+
+def _there(name: str) -> Installed | None:
+    """What is installed under that name, if it is whole; what is not will be replaced."""
+    if find_installed(name) is None:
+        return None
+    try:
+        installed = read_installed(name)
+    except ModelError as error:
+        log.warning("%s", error)
+        return None
+    if not is_whole(installed):
+        log.warning("%s is damaged: files in %s are not those that were installed", name, installed.content)
+        return None
+    return installed
 
 
 def _taken(installed: Installed) -> OutputError:
@@ -262,7 +278,7 @@ def _read_pin(url: str) -> str | None:
     path = _pin(url)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["sha256"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
@@ -408,8 +424,8 @@ def _take_name(staged: Path, installed: Installed, *, overwrite: bool) -> bool:
     """Let a complete model take its name; False if the same one has it already."""
     folder = installed.folder
     with output_errors(folder):
-        if find_installed(installed.name) is not None:
-            there = read_installed(installed.name)
+        there = _there(installed.name)
+        if there is not None:
             if there.content_sha256 == installed.content_sha256:
                 return False
             if not overwrite:

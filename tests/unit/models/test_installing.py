@@ -201,6 +201,20 @@ def test_again_is_no_error_and_another_model_needs_overwrite(tmp_path, archive):
     assert names(locate("model")) == [name.replace("fold_0", "fold_1") for name in WANTED]
 
 
+def test_a_damaged_model_is_installed_again(archive, model, caplog):
+    first = install(archive).installed
+    for damage in ("plans.json", "fold_0/checkpoint_final.pth"):
+        for source in (archive, model):
+            (first.content / damage).write_bytes(b"x")
+            done = install(source, name="model")
+            assert done.is_new
+            assert done.installed.content_sha256 == first.content_sha256
+    assert "is damaged" in caplog.text
+    (first.folder / "installed.json").write_text("{")
+    assert install(archive).is_new
+    assert read_installed("model").content_sha256 == first.content_sha256
+
+
 def test_a_folder_again_is_the_same_and_a_changed_one_is_not(model, store):
     install(model, name="m")
     assert not install(model, name="m").is_new
@@ -281,6 +295,7 @@ def test_a_checksum_can_be_confirmed_and_is_required_from_then_on(archive):
 
 
 def test_a_file_must_have_the_checksum_that_is_given(archive, model):
+    install(archive)  # what is there already does not save a wrong one
     with pytest.raises(ModelError, match=r"model\.zip: SHA-256"):
         install(archive, sha256="0" * 64)
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
@@ -477,6 +492,16 @@ def test_installed_models_are_available_and_described(archive):
     assert info.description == "nnU-Net 3d_fullres: sc; 1 fold"
     assert info.config["source"] == str(archive)
     assert locate(models_folder() / "model") == locate("model")
+
+
+def test_names_in_a_model_do_not_command_the_terminal(model, capsys):
+    from softcord.cli import main
+
+    (model / "dataset.json").write_text(json.dumps(dataset(**{"sc\x1b[2J": 1})))
+    install(model, name="m")
+    main(["models", "list"])
+    main(["models", "info", "m"])
+    assert "\x1b" not in capsys.readouterr().out
 
 
 # ---- what is refused
