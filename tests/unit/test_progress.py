@@ -110,3 +110,15 @@ def test_the_time_left_is_the_mean_time_of_what_is_done(monkeypatch, passed_s, l
     bar = Bar(4, "segment", enabled=True, stream=terminal)
     bar.advance()
     assert terminal.screen().endswith(left)
+
+
+def test_a_bar_can_be_told_how_much_is_done_in_all():
+    terminal = Terminal()
+    with Bar(4, "download", enabled=True, stream=terminal) as bar:
+        bar.reach(2)
+        drawn = terminal.getvalue()
+        assert "2/4" in terminal.screen()
+        bar.reach(2)
+        assert terminal.getvalue() == drawn
+        bar.reach(9)
+        assert "4/4" in terminal.screen()

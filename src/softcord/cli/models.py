@@ -92,7 +92,7 @@ def _list(args: argparse.Namespace) -> int:
         say(json.dumps([describe(info) for info in available], indent=2))
         return 0
     for info in available:
-        say(f"{info.name}  {info.version}  {info.description}")
+        say(_printable(f"{info.name}  {info.version}  {info.description}"))
     return 0
 
 
@@ -183,7 +183,12 @@ def _as_lines(facts: dict[str, object]) -> str:
             lines += [f"{name}:", *(f"  {key}: {item}" for key, item in value.items())]
         else:
             lines.append(f"{name}: {value}")
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """A line without what a terminal would obey: models come from strangers."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _summary(done: "Installation") -> str:

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     task = _task(args)
     if args.install or args.install_task:
         say("The model of softcord is part of the package: nothing has to be installed.")
-        say(f"The official weights are at {OFFICIAL}; install them with SCT: sct_deepseg spinalcord -install")
+        say(f"The official weights are at {OFFICIAL}; install them with: softcord models install v3.0")
         return 0
     if not args.i:
         raise UsageError("Name the image to segment: -i IMAGE")

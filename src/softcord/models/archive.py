@@ -49,7 +49,7 @@ def open_archive(path: Path, *, shown: str) -> Iterator[zipfile.ZipFile]:
     except SoftcordError:
         raise
     except _DAMAGE as error:
-        raise ModelError(f"{shown}: {_describe(path)} ({_one_line(error)}). Get it again.") from error
+        raise ModelError(f"{shown}: {_describe(path)}. Get it again.") from error
 
 
 def _check(shown: str, size: int, archive: zipfile.ZipFile) -> None:
@@ -76,7 +76,7 @@ def _harm(entry: zipfile.ZipInfo, names: set[str]) -> str | None:
     name = entry.filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     reason = None
-    if len(name) > _LONGEST_NAME or re.search(r"[\x00-\x1f\x7f]", entry.orig_filename):
+    if len(name) > _LONGEST_NAME or not entry.orig_filename.isprintable():
         reason = "is no name of a file"
     elif name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or "\\" in name:
         reason = "is not a place within the zip"
@@ -91,19 +91,13 @@ def _harm(entry: zipfile.ZipInfo, names: set[str]) -> str | None:
     elif name.casefold() in names:
         reason = "is there twice"
     elif entry.file_size > max(_SMALL, _HIGHEST_RATIO * entry.compress_size):
-        ratio = entry.file_size / max(entry.compress_size, 1)
-        reason = f"would unpack to {ratio:.0f} times its size, as a bomb does"
+        reason = f"would unpack to more than {_HIGHEST_RATIO} times its size, as a bomb does"
     return reason
 
 
 def _show(name: str) -> str:
     shown = name if len(name) <= 80 else name[:80] + "…"
     return shown if shown.isprintable() else ascii(shown)
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return _show(text)
 
 
 def _describe(path: Path) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from softcord import __version__
 from softcord.checksum import file_sha256
@@ -67,13 +67,27 @@ def check_url(url: str, *, is_known: bool) -> None:
     ------
     UsageError
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{url}: expected an address that begins with https://. Check it.")
     if parts.scheme == "http" and not is_known and not _is_this_machine(parts.hostname):
         raise UsageError(
             f"{url}: what comes over http can be changed on its way. Use https, or give --sha256."
         )
+
+
+def split_url(url: str) -> SplitResult:
+    """Parts of an address.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url}: not an address ({error}). Check it.") from error
 
 
 def download(

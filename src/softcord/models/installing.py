@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from softcord.checksum import file_sha256
 from softcord.errors import InputError, ModelError, OutputError, UsageError
 from softcord.models.archive import open_archive
 from softcord.models.describing import content_sha256
-from softcord.models.download import DownloadOptions, Report, check_url, download, forget
+from softcord.models.download import DownloadOptions, Report, check_url, download, forget, split_url
 from softcord.models.folder import read_model_folder
 from softcord.models.layout import WEIGHTS, Layout, find_layout
 from softcord.models.releases import find_release
@@ -28,6 +28,7 @@ from softcord.models.store import (
     Installed,
     check_name,
     find_installed,
+    is_whole,
     locked,
     models_folder,
     output_errors,
@@ -68,7 +69,8 @@ class _Source:
     """Where a model comes from."""
 
     name: str
-    text: str
+    text: str  # for the record
+    shown: str  # for messages
     sha256: str | None
     url: str | None = None
     path: Path | None = None
@@ -131,7 +133,9 @@ def install(
     is_first_use = origin.url is not None and origin.sha256 is None
     if origin.url is not None:
         check_url(origin.url, is_known=not is_first_use)
-    if is_first_use and not (confirm or origin.is_release or _is_same(origin, overwrite=overwrite)):
+    if _is_same(origin, overwrite=overwrite):  # before the lock: who may only read can ask for it again
+        return Installation(read_installed(origin.name), is_new=False)
+    if is_first_use and not (confirm or origin.is_release):
         raise UsageError(
             f"{origin.url}: a download needs its checksum. Give --sha256 with the one that its makers "
             "publish, or --sha256 record to take what comes and require the same from then on."
@@ -167,10 +171,12 @@ def _resolve(source: str, name: str | None, sha256: str | None) -> _Source:
     if release is not None:
         sha256 = sha256 or release.sha256 or _read_pin(release.url)
         own = check_name(name or release.name)
-        return _Source(own, release.url, sha256, release.url, version=release.version, is_release=True)
+        return _Source(
+            own, release.url, release.url, sha256, release.url, version=release.version, is_release=True
+        )
     if "://" in source:
-        own = check_name(name or _name_of(unquote(Path(urlsplit(source).path).name)))
-        return _Source(own, source, sha256 or _read_pin(source), source)
+        own = check_name(name or _name_of(unquote(Path(split_url(source).path).name)))
+        return _Source(own, source, source, sha256 or _read_pin(source), source)
     path = Path(source)
     if not path.exists():
         if path.is_symlink():
@@ -187,7 +193,7 @@ def _resolve(source: str, name: str | None, sha256: str | None) -> _Source:
     if path.is_dir() and sha256 is not None:
         raise UsageError("--sha256 is that of a file; a folder has none.")
     path = path.resolve() if path.name in ("", ".", "..") else path.absolute()
-    return _Source(check_name(name or _name_of(path.name)), str(path), sha256, path=path)
+    return _Source(check_name(name or _name_of(path.name)), str(path), source, sha256, path=path)
 
 
 def _name_of(file: str) -> str:
@@ -198,18 +204,33 @@ def _name_of(file: str) -> str:
 
 def _is_same(origin: _Source, *, overwrite: bool) -> bool:
     """Whether what is installed under that name comes from there; an error if it comes from elsewhere."""
-    if find_installed(origin.name) is None:
+    installed = _there(origin.name)
+    if installed is None:
         return False
-    installed = read_installed(origin.name)
     if origin.url is not None:
         is_same = installed.sha256 == origin.sha256 if origin.sha256 else installed.source == origin.text
     elif origin.path is not None and origin.path.is_file():
-        is_same = installed.sha256 == file_sha256(origin.path)
+        is_same = installed.sha256 == _checked(origin.path, origin.shown, origin.sha256)
     else:
         return False  # a folder: known when its files are read
     if not is_same and not overwrite:
         raise _taken(installed)
     return is_same
+
+
+def _there(name: str) -> Installed | None:
+    """What is installed under that name, if it is whole; what is not will be replaced."""
+    if find_installed(name) is None:
+        return None
+    try:
+        installed = read_installed(name)
+    except ModelError as error:
+        log.warning("%s", error)
+        return None
+    if not is_whole(installed):
+        log.warning("%s is damaged: files in %s are not those that were installed", name, installed.content)
+        return None
+    return installed
 
 
 def _taken(installed: Installed) -> OutputError:
@@ -257,7 +278,7 @@ def _read_pin(url: str) -> str | None:
     path = _pin(url)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["sha256"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
@@ -286,9 +307,9 @@ def _install(origin: _Source, path: Path, inside: str | None, *, overwrite: bool
             (staged / CONTENT).mkdir(parents=True)
         sha256 = None
         if path.is_file():
-            sha256 = origin.sha256 if origin.url else _checked(path, origin.sha256)
+            sha256 = origin.sha256 if origin.url else _checked(path, origin.shown, origin.sha256)
         layout, files, size = _copy(origin, path, inside, staged / CONTENT)
-        facts = _facts(layout, staged / CONTENT, origin.url or str(path))
+        facts = _facts(layout, staged / CONTENT, origin.shown)
         installed = Installed(
             name=origin.name,
             kind=layout.kind,
@@ -313,11 +334,11 @@ def _install(origin: _Source, path: Path, inside: str | None, *, overwrite: bool
     return read_installed(origin.name), is_new
 
 
-def _checked(path: Path, expected: str | None) -> str:
+def _checked(path: Path, shown: str, expected: str | None) -> str:
     found = file_sha256(path)
     if expected is not None and found != expected:
         raise ModelError(
-            f"{path}: SHA-256 is {found}, expected {expected}: not the file that was published, or damaged. "
+            f"{shown}: SHA-256 is {found}, expected {expected}: not the file that was published, or damaged. "
             "Get it again."
         )
     return found
@@ -327,16 +348,15 @@ def _copy(
     origin: _Source, path: Path, inside: str | None, target: Path
 ) -> tuple[Layout, dict[str, str], int]:
     """Copy the files of the model, and none else; SHA-256 of each, and the number of bytes."""
-    shown = origin.url or str(path)
-    with _files(path, shown) as (names, opened):
-        layout = find_layout(names, place=shown, inside=inside)
+    with _files(path, origin.shown) as (names, opened):
+        layout = find_layout(names, place=origin.shown, inside=inside)
         files, size = {}, 0
         for name, inner in layout.files.items():
             digest = hashlib.sha256()
             with opened(inner) as source, output_errors(target / name):
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 with (target / name).open("xb") as copy:
-                    while chunk := _read(source, shown, inner):
+                    while chunk := _read(source, origin.shown, inner):
                         digest.update(chunk)
                         size += len(chunk)
                         copy.write(chunk)
@@ -357,7 +377,7 @@ def _files(path: Path, shown: str) -> Iterator[tuple[list[str], Callable[[str], 
     if path.is_dir():
         yield _walk(path), lambda name: _open(path / name)
         return
-    name = Path(urlsplit(shown).path if "://" in shown else shown).name
+    name = Path(split_url(shown).path if "://" in shown else shown).name
     if name.endswith((".pth", ".ckpt")):
         yield [name], lambda _: _open(path)
         return
@@ -396,15 +416,16 @@ def _facts(layout: Layout, content: Path, shown: str) -> dict[str, Any]:
         info = read_model_folder(content).info
         return {"model": info.name, "version": info.version, "description": info.description}
     except ModelError as error:  # the copy goes away: speak of the file that the user knows
-        raise ModelError(str(error).replace(str(content), shown)) from error
+        told = str(error).replace(str(content / WEIGHTS), shown).replace(str(content), shown)
+        raise ModelError(told) from error
 
 
 def _take_name(staged: Path, installed: Installed, *, overwrite: bool) -> bool:
     """Let a complete model take its name; False if the same one has it already."""
     folder = installed.folder
     with output_errors(folder):
-        if find_installed(installed.name) is not None:
-            there = read_installed(installed.name)
+        there = _there(installed.name)
+        if there is not None:
             if there.content_sha256 == installed.content_sha256:
                 return False
             if not overwrite:

@@ -10,6 +10,7 @@ from softcord.errors import ModelError
 from softcord.models.layout import CROP
 
 _LARGEST_JSON = 20 << 20  # bytes
+_LONGEST_SHOWN = 80
 README_FEATURES = [32, 64, 128, 256, 320, 320]  # of the network that the weights of v2.x releases are for
 
 
@@ -42,8 +43,8 @@ def read_results_facts(folder: Path) -> dict[str, Any]:
     first = next(iter(checkpoints.values()))
     return {
         "configuration": name,
-        "trainer": first.trainer,
-        "plans": str(plans.get("plans_name", "")),
+        "trainer": _shown(first.trainer or ""),
+        "plans": _shown(str(plans.get("plans_name", ""))),
         "classes": _classes(folder, dataset),
         "channels": _channels(folder, dataset),
         "spacing": _three(folder, _resolved(folder, plans, name, "spacing"), "spacing"),
@@ -103,7 +104,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}). Get the model again.") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not JSON ({str(error)[:80]}). Get the model again.") from error
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ModelError(f"{path}: not JSON{where}. Get the model again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected named values, got something else. Get the model again.")
     return content
@@ -116,11 +118,13 @@ def _configuration(folder: Path, plans: dict[str, Any], checkpoints: Mapping[Pat
         raise ModelError(f"{folder / 'plans.json'}: must hold configurations. Get the model again.")
     named = {checkpoint.configuration for checkpoint in checkpoints.values() if checkpoint.configuration}
     if len(named) > 1:
-        raise ModelError(f"{folder}: its folds are of several configurations: {', '.join(sorted(named))}.")
+        raise ModelError(
+            f"{folder}: its folds are of several configurations: {', '.join(map(_shown, sorted(named)))}."
+        )
     name = named.pop() if named else "3d_fullres"
     if not isinstance(known.get(name), dict):
         raise ModelError(
-            f"{folder / 'plans.json'}: has no configuration {name[:40]}, which the checkpoints are of."
+            f"{folder / 'plans.json'}: has no configuration {_shown(name)}, which the checkpoints are of."
         )
     return name
 
@@ -152,11 +156,17 @@ def _classes(folder: Path, dataset: dict[str, Any]) -> dict[str, Any]:
     labels = dataset.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise ModelError(f"{folder / 'dataset.json'}: must hold labels. Get the model again.")
-    return {str(name): value for name, value in labels.items() if name != "background"}
+    return {_shown(name): value for name, value in labels.items() if name != "background"}
 
 
 def _channels(folder: Path, dataset: dict[str, Any]) -> list[str]:
     channels = dataset.get("channel_names", dataset.get("modality"))
     if not isinstance(channels, dict) or not channels:
         raise ModelError(f"{folder / 'dataset.json'}: must hold channel_names. Get the model again.")
-    return [str(name) for name in channels.values()]
+    return [_shown(str(name)) for name in channels.values()]
+
+
+def _shown(text: str) -> str:
+    """A text from a stranger's file as it can be shown: short, and without what a terminal would obey."""
+    short = text[:_LONGEST_SHOWN]
+    return short if short.isprintable() else ascii(short)

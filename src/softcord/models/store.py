@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from softcord.errors import ModelError, OutputError, UsageError
+from softcord.checksum import file_sha256
+from softcord.errors import InputError, ModelError, OutputError, UsageError
 from softcord.models.layout import Kind
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,16 @@ def read_installed(name: str) -> Installed:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: not the record of a model ({error}). Install it again.") from error
     raise ModelError(f"{path}: format {version} is not known to this softcord. Update softcord.")
+
+
+def is_whole(installed: Installed) -> bool:
+    """Whether all files of a model are those that were installed, by their SHA-256."""
+    try:
+        return all(
+            file_sha256(installed.content / name) == sha256 for name, sha256 in installed.files.items()
+        )
+    except InputError:
+        return False
 
 
 def write_record(installed: Installed, folder: Path) -> None:

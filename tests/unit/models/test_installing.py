@@ -149,7 +149,7 @@ def test_of_several_models_the_full_resolution_is_taken_or_one_is_asked_for(tmp_
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "file"])
-def test_a_checkpoint_alone_is_a_start_for_training_and_cannot_segment(tmp_path, is_zip):
+def test_a_checkpoint_alone_is_a_start_for_training_and_cannot_segment(tmp_path, is_zip, monkeypatch):
     path = write_checkpoint(tmp_path / "in" / "model_final.pth", bare=True)
     if is_zip:
         path = zip_folder(path.parent, tmp_path / "start_nnunet_compatible.zip")
@@ -158,6 +158,8 @@ def test_a_checkpoint_alone_is_a_start_for_training_and_cannot_segment(tmp_path,
     assert names(installed.content) == ["checkpoint.pth"]
     assert installed.facts["features"] == [4, 8]
     assert installed.facts["is_readme_topology"] is False
+    monkeypatch.setattr("softcord.models.results.README_FEATURES", [4, 8])
+    assert install(path, name="known").installed.facts["is_readme_topology"] is True
     assert "cannot segment" in describe("start").description
     with pytest.raises(ModelError, match=r"'start' is a checkpoint alone, .*Start a training"):
         models.load("start")
@@ -197,6 +199,20 @@ def test_again_is_no_error_and_another_model_needs_overwrite(tmp_path, archive):
     assert read_installed("model") == first.installed
     assert install(other, name="model", overwrite=True).installed.folds == ("1",)
     assert names(locate("model")) == [name.replace("fold_0", "fold_1") for name in WANTED]
+
+
+def test_a_damaged_model_is_installed_again(archive, model, caplog):
+    first = install(archive).installed
+    for damage in ("plans.json", "fold_0/checkpoint_final.pth"):
+        for source in (archive, model):
+            (first.content / damage).write_bytes(b"x")
+            done = install(source, name="model")
+            assert done.is_new
+            assert done.installed.content_sha256 == first.content_sha256
+    assert "is damaged" in caplog.text
+    (first.folder / "installed.json").write_text("{")
+    assert install(archive).is_new
+    assert read_installed("model").content_sha256 == first.content_sha256
 
 
 def test_a_folder_again_is_the_same_and_a_changed_one_is_not(model, store):
@@ -279,6 +295,7 @@ def test_a_checksum_can_be_confirmed_and_is_required_from_then_on(archive):
 
 
 def test_a_file_must_have_the_checksum_that_is_given(archive, model):
+    install(archive)  # what is there already does not save a wrong one
     with pytest.raises(ModelError, match=r"model\.zip: SHA-256"):
         install(archive, sha256="0" * 64)
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
@@ -295,6 +312,18 @@ def test_offline_uses_what_is_there_and_no_network(archive):
         install(server.url, sha256=sha256(archive), options=QUICK)
     assert not install(server.url, sha256=sha256(archive), offline=True).is_new
     assert install(archive, name="b", offline=True).is_new
+
+
+def test_who_may_only_read_the_models_can_ask_for_one_again(archive, store, monkeypatch):
+    install(archive)
+
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("softcord.models.store.work_folder", forbidden)
+    assert not install(archive).is_new
+    with pytest.raises(OutputError, match="Permission denied"):
+        install(archive, name="other")
 
 
 def test_official_releases_are_known_by_name(archive, monkeypatch):
@@ -465,6 +494,16 @@ def test_installed_models_are_available_and_described(archive):
     assert locate(models_folder() / "model") == locate("model")
 
 
+def test_names_in_a_model_do_not_command_the_terminal(model, capsys):
+    from softcord.cli import main
+
+    (model / "dataset.json").write_text(json.dumps(dataset(**{"sc\x1b[2J": 1})))
+    install(model, name="m")
+    main(["models", "list"])
+    main(["models", "info", "m"])
+    assert "\x1b" not in capsys.readouterr().out
+
+
 # ---- what is refused
 
 
@@ -616,8 +655,9 @@ def test_missing_files_and_unknown_names_are_input_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no model"):
         install(tmp_path / "empty")
-    with pytest.raises(UsageError, match="https"):
-        install("ftp://example.org/m.zip")
+    for url in ("ftp://example.org/m.zip", "https://", "https://[::1/m.zip", "://"):
+        with pytest.raises(UsageError, match=r"https|name|address"):
+            install(url)
 
 
 def test_lightning_checkpoints_are_refused_by_name(tmp_path):

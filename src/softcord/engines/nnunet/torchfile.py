@@ -15,7 +15,7 @@ from softcord.engines.nnunet.tensors import NAMES, Storage, storage_type, width
 from softcord.engines.nnunet.unpickle import read_pickle
 from softcord.errors import ModelError
 
-_LARGEST_PROGRAM = 64 << 20  # bytes of the pickle; those of nnU-Net have less than one million
+_LARGEST_PROGRAM = 32 << 20  # bytes of the pickle; those of nnU-Net have less than one million
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _WAY_OUT = "Give a checkpoint of nnU-Net."

@@ -13,6 +13,7 @@ from typing import IO, Any
 from softcord.errors import ModelError
 
 _LONGEST_NAME = 80
+_MOST_INSTRUCTIONS = 5_000_000  # nnU-Net's have tens of thousands; this many take seconds and below 1 GB
 _LARGEST_KEY = 2**53  # larger whole numbers could be chosen so that all collide in a dict
 
 Call = Callable[..., object]
@@ -78,11 +79,12 @@ def read_pickle(
     """
     machine = _Machine(known, load, path)
     try:
-        while machine.step(file):
-            pass
-        return machine.finish()
+        for _ in range(_MOST_INSTRUCTIONS):
+            if not machine.step(file):
+                return machine.finish()
     except _DAMAGE as error:
         raise ModelError(f"{path}: not a whole checkpoint ({_shorten(error)}). Get it again.") from error
+    raise ModelError(f"{path}: refused: its description has more parts than that of any model.")
 
 
 # what a program that no software wrote can lead to, here or in pickletools
@@ -207,7 +209,7 @@ class _Machine:
     def _refusal(self, what: str) -> ModelError:
         return ModelError(
             f"{self._path}: refused: opened by other software, it would run {what}, which no weights need. "
-            "Delete it, and get the model from a source that you trust."
+            "Get the model from a source that you trust."
         )
 
     # ---- containers

@@ -314,6 +314,12 @@ def test_damaged_values_are_model_errors_that_name_the_file(tmp_path, value):
         read_checkpoint(path)
 
 
+def test_a_pickle_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("softcord.engines.nnunet.unpickle._MOST_INSTRUCTIONS", 1000)
+    with pytest.raises(ModelError, match="more parts"):
+        read_checkpoint(write_zip(tmp_path / "c.pth", {"network_weights": DEEP}))
+
+
 @pytest.mark.parametrize(
     "plans", [DEEP, DEEP_LIST, SELF, LAUGHS, [1], {"a": Name("torch", "Size")}, {"a": 1 << 80}]
 )
