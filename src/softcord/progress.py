@@ -78,6 +78,11 @@ class Bar:
         self._done = min(self._done + 1, self._total)
         self._draw()
 
+    def reach(self, done: int, total: int) -> None:
+        """Say how many steps are done, of how many as far as is known now, and draw the bar."""
+        self._total, self._done = max(total, 1), min(done, max(total, 1))
+        self._draw()
+
     def hide(self) -> None:
         """Erase the bar until the next step."""
         self._write(_ERASE)
