@@ -76,8 +76,12 @@ def test_labels_on_another_grid_are_named(tmp_path, recipe, capsys):
 def test_a_damaged_image_is_left_out_and_named(tmp_path, recipe, capsys):
     (tmp_path / "one" / "sub-03" / "anat" / "sub-03_T2w.nii.gz").write_bytes(b"no image at all")
     assert run(tmp_path, "get", recipe) == 0
-    assert run(tmp_path, "split", recipe) == 3
+    assert run(tmp_path, "split", recipe) == 0
     assert "sub-03_T2w.nii.gz" in capsys.readouterr().err
+    assert run(tmp_path, "convert", recipe) == 7
+    captured = capsys.readouterr()
+    assert "9 cases. Written to" in captured.out
+    assert "1 cases left out: one_sub-03_T2w" in captured.err
 
 
 @pytest.mark.parametrize(

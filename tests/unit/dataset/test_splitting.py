@@ -75,7 +75,7 @@ def test_the_split_does_not_depend_on_which_files_have_been_fetched(tmp_path):
         path.unlink()
         path.symlink_to(f"../../.git/annex/objects/a/b/K/SHA256E-s9--{path.stem}.nii.gz")
     assert split(tmp_path, root) == first
-    assert "10 images whose content is not here" in (tmp_path / "split" / "statistics.md").read_text()
+    assert "leave out 10 images" in (tmp_path / "split" / "statistics.md").read_text()
 
 
 # ---- one person in two sets
