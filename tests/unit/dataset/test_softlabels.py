@@ -12,7 +12,7 @@ import pytest
 
 from bidstrees import add_case, cylinder, write_data, write_image, write_recipe
 from softcord.dataset import convert, make_soft_labels, split_subjects
-from softcord.errors import UsageError
+from softcord.errors import InputError, UsageError
 from softcord.qc import read_rows
 from softcord.workflows.soft_labels import make_and_review
 
@@ -112,6 +112,18 @@ def test_a_conversion_takes_the_soft_labels_and_cuts_the_hard_ones_from_them(tmp
     np.testing.assert_allclose(soft[::-1], wanted, atol=1e-5)
     hard = np.asarray(nib.load(made.folder / f"labels{ending}" / "one_sub-03_T2w.nii.gz").dataobj)
     np.testing.assert_array_equal(hard[::-1], cylinder())
+
+
+def test_a_folder_without_soft_labels_is_not_taken_for_one(tmp_path, caplog):
+    recipe, data, _ = build(tmp_path, n_people=6)
+    split_subjects(recipe, data, tmp_path / "split")
+    options = {"split": tmp_path / "split", "soft": tmp_path / "soft", "jobs": 1}
+    with pytest.raises(InputError, match="has no soft label of these images"):
+        convert(recipe, data, tmp_path / "raw", **options)
+    make_soft_labels(recipe, data, tmp_path / "soft", jobs=1)
+    soft_of(tmp_path / "soft", "02", "T1w").unlink()
+    convert(recipe, data, tmp_path / "raw", **options)
+    assert "has no soft label of 1 images, first one_sub-02_T1w" in caplog.text
 
 
 def test_one_damaged_image_costs_its_person_alone(tmp_path):
