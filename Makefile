@@ -63,6 +63,6 @@ clean:
 	    || { test "$$SOFTCORD_TESTS_MUST_NOT_SKIP" = 1 && $(PIP) install '$(TORCH:+cpu=)'; } \
 	    || echo "No CPU build of torch can be had from here: the tests of training will be skipped."
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; \
-	    then $(PIP) install --editable '.[dev,openvino,synth]'; \
-	    else $(PIP) install --editable '.[dev,openvino]'; fi
+	    then $(PIP) install --editable '.[dev,openvino,dataset,synth]'; \
+	    else $(PIP) install --editable '.[dev,openvino,dataset]'; fi
 	@touch $@ .venv/default.stamp
