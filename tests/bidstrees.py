@@ -22,6 +22,7 @@ def write_image(path: Path, data: np.ndarray, affine: np.ndarray = AXES) -> Path
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = path.name[:79]  # no two files are the same
     nib.save(image, path)
     return path
 

@@ -4,6 +4,7 @@ import argparse
 
 from softcord.cli.console import SOME_FAILED, add_verbosity, complain, say
 from softcord.cli.segment import positive
+from softcord.progress import Bar
 
 HELP = "get datasets, make soft labels, split people, convert for nnU-Net"
 DESCRIPTION = (
@@ -15,8 +16,31 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
     actions = parser.add_subparsers(dest="action", metavar="get|soft-labels|split|convert", required=True)
+    _add_get(actions)
     _add_split(actions)
     _add_convert(actions)
+
+
+def _add_get(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    get = actions.add_parser(
+        "get",
+        help="clone datasets with DataLad and fetch the files that a recipe needs",
+        description="Clone the datasets of a recipe with DataLad and fetch, with git-annex, only the files "
+        "that the recipe needs. Commit and changes of each dataset are recorded. What cannot be had is "
+        "listed, and does not stop the rest.",
+    )
+    _add_recipe(get)
+    get.add_argument("-o", "--out", required=True, metavar="DIR", help="folder for the datasets")
+    get.add_argument(
+        "--folder",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="use the dataset NAME of the recipe where it lies; may be given several times",
+    )
+    get.add_argument("--jobs", type=positive, default=4, metavar="N", help="downloads at a time (default: 4)")
+    add_verbosity(get)
+    get.set_defaults(act=_get)
 
 
 def _add_split(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -83,6 +107,63 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
+def _get(args: argparse.Namespace) -> int:
+    from softcord.dataset import get_datasets
+    from softcord.errors import UsageError
+
+    folders = {}
+    for words in args.folder:
+        name, equals, place = words.partition("=")
+        if not (name and equals and place):
+            raise UsageError(f"--folder must be NAME=DIR, got {words!r}.")
+        folders[name] = place
+    with _Counter("get", enabled=not args.quiet) as counter:
+        result = get_datasets(args.recipe, args.out, folders=folders, jobs=args.jobs, on_file=counter.count)
+    if not args.quiet:
+        for state in result.states:
+            at = f" at {state.commit[:10]}" if state.commit else ""
+            changes = f", with {len(state.modified)} changed files" if state.dirty else ""
+            say(f"{state.name}{at}{changes}")
+        say(f"{result.n_files} files here, {result.n_new} of them new. Written to {args.out}")
+    for one in result.missing:
+        complain(f"{one.dataset}: {one.path + ': ' if one.path else ''}{one.reason}")
+    if result.missing:
+        complain(f"{len(result.missing)} could not be had; see missing.tsv in {args.out}")
+        return SOME_FAILED
+    return 0
+
+
+class _Counter:
+    """A progress bar for steps that say how many are done, anew for each part of the work."""
+
+    def __init__(self, label: str, *, enabled: bool) -> None:
+        self._label, self._enabled = label, enabled
+        self._bar: Bar | None = None
+        self._name = ""
+        self._done = 0
+
+    def __enter__(self) -> "_Counter":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+    def count(self, name: str, done: int, total: int) -> None:
+        """Draw that so many of so many are done."""
+        if self._bar is None or name != self._name:
+            self.__exit__()
+            self._bar, self._name, self._done = (
+                Bar(total, name or self._label, enabled=self._enabled),
+                name,
+                0,
+            )
+            self._bar.__enter__()
+        for _ in range(done - self._done):
+            self._bar.advance()
+        self._done = max(self._done, done)
+
+
 def _split(args: argparse.Namespace) -> int:
     from softcord.dataset import split_subjects
 
@@ -100,18 +181,8 @@ def _split(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from softcord.dataset import convert
-    from softcord.progress import Bar
 
-    bar: Bar | None = None
-
-    def on_case(_name: str, _result: object, done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = Bar(total - done + 1, "convert", enabled=not args.quiet)
-            bar.__enter__()
-        bar.advance()
-
-    try:
+    with _Counter("convert", enabled=not args.quiet) as counter:
         made = convert(
             args.recipe,
             args.data,
@@ -120,11 +191,8 @@ def _convert(args: argparse.Namespace) -> int:
             soft=args.soft,
             jobs=args.jobs,
             overwrite=args.overwrite,
-            on_case=on_case,
+            on_case=lambda _name, _result, done, total: counter.count("convert", done, total),
         )
-    finally:
-        if bar is not None:
-            bar.__exit__(None, None, None)
     if not args.quiet:
         for record in made.mismatches:
             say(f"{record.case}: {record.notes}")

@@ -5,8 +5,19 @@ step is one function, writes files whole or not at all, and goes on where it was
 """
 
 from softcord.dataset.conversion import Conversion, convert
+from softcord.dataset.getting import GetResult, get_datasets
 from softcord.dataset.reading import read_recipe
 from softcord.dataset.recipe import Recipe
 from softcord.dataset.splitting import Split, read_split, split_subjects
 
-__all__ = ["Conversion", "Recipe", "Split", "convert", "read_recipe", "read_split", "split_subjects"]
+__all__ = [
+    "Conversion",
+    "GetResult",
+    "Recipe",
+    "Split",
+    "convert",
+    "get_datasets",
+    "read_recipe",
+    "read_split",
+    "split_subjects",
+]
