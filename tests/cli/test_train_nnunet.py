@@ -45,11 +45,11 @@ def calls(monkeypatch):
         monkeypatch.setitem(sys.modules, name, fake)
 
     drift = SimpleNamespace(accepted=False, reason="The mean area changes by +9 %.")
-    compared = lambda: SimpleNamespace(  # noqa: E731
-        tuned=SimpleNamespace(checkpoint="c.pth"),
-        lines=("Drift: …",),
-        drift=None if noted.accepted else drift,
-    )
+
+    def compared():
+        verdict = None if noted.accepted else drift
+        return SimpleNamespace(tuned=SimpleNamespace(checkpoint="c.pth"), lines=("Drift",), drift=verdict)
+
     made = SimpleNamespace(archive="m.zip", sha256="ab12", onnx=("m.onnx",))
     module(
         "softcord.train.nnunet.planning",
