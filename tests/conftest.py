@@ -17,6 +17,12 @@ _SHARED = Path(os.environ.get("SOFTCORD_TEST_DATA") or ROOT.parent / "shared")
 _NO_SHARED = "needs the folder of real images (SOFTCORD_TEST_DATA, or shared/ beside the repository)"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _models_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests from the models that somebody has installed."""
+    os.environ["SOFTCORD_MODELS"] = str(tmp_path_factory.mktemp("models"))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Root of the repository."""

@@ -78,6 +78,13 @@ class Bar:
         self._done = min(self._done + 1, self._total)
         self._draw()
 
+    def reach(self, done: int) -> None:
+        """Count so many steps as done in all and draw the bar, if that is news."""
+        done = min(done, self._total)
+        if done != self._done:
+            self._done = done
+            self._draw()
+
     def hide(self) -> None:
         """Erase the bar until the next step."""
         self._write(_ERASE)

@@ -207,7 +207,7 @@ class _Machine:
     def _refusal(self, what: str) -> ModelError:
         return ModelError(
             f"{self._path}: refused: opened by other software, it would run {what}, which no weights need. "
-            "Delete it, and get the model from a source that you trust."
+            "Get the model from a source that you trust."
         )
 
     # ---- containers
