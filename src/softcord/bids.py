@@ -51,6 +51,27 @@ class Outputs:
     new_folder: Path | None = None
 
 
+def class_path(soft: Path, name: str) -> Path:
+    """Where the soft map of one more class goes that a model found, beside that of the cord.
+
+    Examples
+    --------
+    >>> class_path(Path("sub-01_space-orig_label-SC_desc-T2w_probseg.nii.gz"), "lesion").name
+    'sub-01_space-orig_label-lesion_desc-T2w_probseg.nii.gz'
+    >>> class_path(Path("t2_softseg.nii.gz"), "white matter").name
+    't2_whitematter_softseg.nii.gz'
+    >>> class_path(Path("cord.nii"), "lesion").name
+    'cord_lesion.nii'
+    """
+    stem, label = image_stem(soft), re.sub(r"[^A-Za-z0-9]", "", name) or "class"
+    ending = soft.name[len(stem) :]
+    parsed = parse_name(stem)
+    if parsed is not None and parsed[1] == "probseg" and "label" in parsed[0]:
+        return soft.with_name(format_name({**parsed[0], "label": label}, "probseg") + ending)
+    base, mark, _ = stem.rpartition("_softseg") if stem.endswith("_softseg") else (stem, "", "")
+    return soft.with_name(f"{base}_{label}{mark}{ending}")
+
+
 def image_stem(path: str | os.PathLike[str]) -> str:
     """Name of an image file without its folder and without ``.nii`` or ``.nii.gz``.
 

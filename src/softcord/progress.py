@@ -78,11 +78,12 @@ class Bar:
         self._done = min(self._done + 1, self._total)
         self._draw()
 
-    def reach(self, done: int) -> None:
-        """Count so many steps as done in all and draw the bar, if that is news."""
-        done = min(done, self._total)
-        if done != self._done:
-            self._done = done
+    def reach(self, done: int, total: int | None = None) -> None:
+        """Say how many steps are done, of how many as far as is known, and draw the bar if that is news."""
+        total = self._total if total is None else max(total, 1)
+        done = min(done, total)
+        if (done, total) != (self._done, self._total):
+            self._done, self._total = done, total
             self._draw()
 
     def hide(self) -> None:

@@ -74,6 +74,25 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="see: softcord models list (default: softcord)",
     )
     parser.add_argument(
+        "--mode",
+        choices=["exact", "follow"],
+        help="of an nnU-Net model: compute all tiles of the image, or those that the cord passes through "
+        "(default: follow, if the model looks for the cord or something in it)",
+    )
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="of an nnU-Net model: average over mirrored images, which takes 2 to 8 times as long",
+    )
+    parser.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="of an nnU-Net model of several channels: a further image on the same grid; once for each, in "
+        "the model's order",
+    )
+    parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)"
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: one per core)")
@@ -99,6 +118,9 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         volumes=args.volumes,
         uncertainty=args.uncertainty,
+        mode=args.mode,
+        mirror=args.mirror,
+        channels=args.channel,
         overwrite=args.overwrite,
         resume=args.resume,
     )

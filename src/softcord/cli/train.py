@@ -120,7 +120,7 @@ def _pseudo(args: argparse.Namespace) -> int:
             say(f"{name}: {100 * known:.0f} % of the cord is known")
 
     config = read_config(Path(args.config))
-    network = models.load(args.model, device="cpu", threads=args.threads).network
+    network = models.load(args.model, device="cpu", threads=args.threads).compact
     paths = label_images(config, network, Path(args.out), data=Path(args.data), on_image=on_image)
     if not args.quiet:
         say(f"{len(paths)} maps written to {args.out}")

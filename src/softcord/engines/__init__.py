@@ -6,14 +6,16 @@ Arrays in, arrays out: RAS+ volumes with their voxel size; no files, no images.
 
 from softcord.engines.network import Network
 from softcord.engines.predict import Prediction, PredictOptions, predict
-from softcord.engines.runtime import Engine, choose_device, load_engine
+from softcord.engines.runtime import ChannelEngine, Engine, choose_device, choose_engine, load_engine
 
 __all__ = [
+    "ChannelEngine",
     "Engine",
     "Network",
     "PredictOptions",
     "Prediction",
     "choose_device",
+    "choose_engine",
     "load_engine",
     "predict",
 ]

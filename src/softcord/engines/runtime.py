@@ -1,5 +1,6 @@
 """The engine: runs one graph on an array. The only place that knows ONNX Runtime and OpenVINO."""
 
+import importlib.util
 import logging
 import os
 from pathlib import Path
@@ -21,6 +22,14 @@ class Engine(Protocol):
 
     def run(self, image: FloatArray) -> FloatArray:
         """Logits (I, J, K) float32 of grey levels (I, J, K) float32; the shape must fit the graph."""
+        ...  # pragma: no cover
+
+
+class ChannelEngine(Engine, Protocol):
+    """An engine of graphs with several inputs and outputs."""
+
+    def run_channels(self, image: FloatArray) -> FloatArray:
+        """Logits (N, I, J, K) float32 of grey levels (C, I, J, K) float32."""
         ...  # pragma: no cover
 
 
@@ -61,12 +70,17 @@ class OnnxRuntimeEngine:
 
     def run(self, image: FloatArray) -> FloatArray:
         """See `Engine`."""
-        seen = np.ascontiguousarray(image[None, None], dtype=np.float32)
+        logits: FloatArray = self.run_channels(image[None])[0]
+        return logits
+
+    def run_channels(self, image: FloatArray) -> FloatArray:
+        """See `Engine`."""
+        seen = np.ascontiguousarray(image[None], dtype=np.float32)
         try:
             (logits,) = self._session.run(None, {"image": seen})
         except Exception as error:
             raise _failed("ONNX Runtime", image, error) from error
-        result: FloatArray = logits[0, 0]
+        result: FloatArray = logits[0]
         return result
 
 
@@ -99,18 +113,23 @@ class OpenVinoEngine:
 
     def run(self, image: FloatArray) -> FloatArray:
         """See `Engine`."""
-        seen = np.ascontiguousarray(image[None, None], dtype=np.float32)
+        logits: FloatArray = self.run_channels(image[None])[0]
+        return logits
+
+    def run_channels(self, image: FloatArray) -> FloatArray:
+        """See `Engine`."""
+        seen = np.ascontiguousarray(image[None], dtype=np.float32)
         try:
             logits = self._compiled(seen)[0]
         except RuntimeError as error:
             raise _failed("OpenVINO", image, error) from error
-        result: FloatArray = np.array(logits[0, 0])  # a copy: the library uses its buffer again
+        result: FloatArray = np.array(logits[0])  # a copy: the library uses its buffer again
         return result
 
 
 def _failed(library: str, image: FloatArray, error: Exception) -> ModelError:
     """What to say when a network that was loaded cannot be run: mostly, memory is short."""
-    shape = "×".join(str(n) for n in image.shape)
+    shape = "×".join(str(n) for n in image.shape[1:])
     return ModelError(
         f"{library} failed on a block of {shape} samples ({error}). Free memory, or use --device cpu."
     )
@@ -161,9 +180,28 @@ def choose_engine() -> str:
     return name
 
 
+def choose_large_engine() -> str:
+    """The CPU engine for networks that take minutes: OpenVINO where it is installed, if none is named.
+
+    Raises
+    ------
+    UsageError
+        As `choose_engine`.
+    """
+    if ENGINE_VARIABLE in os.environ:
+        return choose_engine()
+    if importlib.util.find_spec("openvino") is not None:
+        return "openvino"
+    log.warning(
+        "OpenVINO is not installed, so ONNX Runtime computes, which takes about twice as long for such "
+        "networks. Run: pip install 'softcord[openvino]'"
+    )
+    return "onnxruntime"
+
+
 def load_engine(
     graph: Path, *, device: str = "cpu", threads: int | None = None, engine: str | None = None
-) -> Engine:
+) -> ChannelEngine:
     """Load a graph.
 
     Parameters

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softcord.engines import Network, choose_device, load_engine
+from softcord.engines.nnunet import NnunetNetwork
 from softcord.errors import ModelError, UsageError
 from softcord.models.describing import describe_folder, describe_installed
 from softcord.models.exporting import export_folder
 from softcord.models.folder import ModelFolder, ModelInfo, read_model_folder
 from softcord.models.installing import Installation, install
 from softcord.models.layout import WEIGHTS
+from softcord.models.nnunet import NnunetFolder, find_nnunet, load_nnunet, read_nnunet_folder
 from softcord.models.releases import RELEASES, find_release
 from softcord.models.store import (
     CONTENT,
@@ -51,14 +53,33 @@ class Model:
     Attributes
     ----------
     info : ModelInfo
-    network : Network
-        What `softcord.engines.predict` takes.
+    network : Network or NnunetNetwork
+        What `softcord.engines.predict` or `softcord.engines.nnunet.predict_nnunet` takes.
     device : {"cpu", "cuda"}
+    guide : Network, optional
+        Of an nnU-Net model: the compact network that says where to start.
     """
 
     info: ModelInfo
-    network: Network
+    network: Network | NnunetNetwork
     device: str
+    guide: Network | None = None
+
+    @property
+    def compact(self) -> Network:
+        """The network of a model of softcord's own.
+
+        Raises
+        ------
+        ModelError
+            It is an nnU-Net model.
+        """
+        if isinstance(self.network, NnunetNetwork):
+            raise ModelError(
+                f"{self.info.name}: this is an nnU-Net model, and one of softcord's own is needed here. "
+                f"Use {EMBEDDED}."
+            )
+        return self.network
 
 
 def available() -> list[ModelInfo]:
@@ -148,7 +169,8 @@ def load(name: str | Path = EMBEDDED, *, device: str = "auto", threads: int | No
     Parameters
     ----------
     name : str or Path
-        The name of a model, or a folder that holds `model.json`.
+        The name of a model, a folder that holds `model.json`, or a folder that holds the `plans.json` and
+        `dataset.json` of an nnU-Net model and the folders of its folds.
     device : {"auto", "cpu", "cuda"}
         `auto` takes CUDA where it can be had.
     threads : int, optional
@@ -168,16 +190,21 @@ def load(name: str | Path = EMBEDDED, *, device: str = "auto", threads: int | No
     folder = _find(name)
     chosen = choose_device(device)
     try:
-        engine = load_engine(folder.graph, device=chosen, threads=threads)
+        return _load(folder, chosen, threads)
     except UsageError as error:
         if device != "auto" or chosen == "cpu":
             raise
         log.warning("CUDA is offered but cannot be used, so the CPU is: %s", error)
-        chosen = "cpu"
-        engine = load_engine(folder.graph, device=chosen, threads=threads)
+        return _load(folder, "cpu", threads)
 
-    network = Network(
-        engine=engine,
+
+def _load(folder: ModelFolder | NnunetFolder, device: str, threads: int | None) -> Model:
+    if isinstance(folder, NnunetFolder):
+        network = load_nnunet(folder, device=device, threads=threads)
+        guide = _load(read_model_folder(_EMBEDDED_FOLDER), device, threads).compact
+        return Model(folder.info, network, device, guide)
+    compact = Network(
+        engine=load_engine(folder.graph, device=device, threads=threads),
         multiple=folder.multiple,
         in_plane=folder.in_plane,
         along=folder.along,
@@ -185,14 +212,17 @@ def load(name: str | Path = EMBEDDED, *, device: str = "auto", threads: int | No
         scale=folder.scale,
         shift=folder.shift,
     )
-    return Model(folder.info, network, chosen)
+    return Model(folder.info, compact, device)
 
 
-def _find(name: str | Path) -> ModelFolder:
+def _find(name: str | Path) -> ModelFolder | NnunetFolder:
     folder = locate(name)
     if (folder / WEIGHTS).is_file() and not (folder / "model.json").exists():
         raise ModelError(
             f"Model {str(name)!r} is a checkpoint alone, which does not say how images are prepared: it "
             "cannot segment. Start a training from it, or install a release with plans.json."
         )
+    nnunet = find_nnunet(folder)
+    if nnunet is not None:
+        return read_nnunet_folder(nnunet, name=folder.resolve().name)
     return read_model_folder(folder)

@@ -25,6 +25,8 @@ class ModelInfo:
         Of the graph.
     config : dict
         How it was trained.
+    classes : tuple of str
+        What it finds, if that is more than the cord or has a name of its own.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ModelInfo:
     folder: Path
     size_bytes: int
     config: dict[str, Any]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ file, that no output is an input, that outputs do not exist yet and that their f
 import logging
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from softcord import models
@@ -16,6 +17,7 @@ from softcord.models import Model, ModelInfo
 from softcord.nifti import load_image
 from softcord.progress import track
 from softcord.segment.image import Segmentation, segment
+from softcord.segment.nnunet import other_classes
 from softcord.segment.options import FileOptions, FileResult, OnResult, written
 from softcord.segment.results import find_foreign, find_results, finished_result, read_record, write_result
 
@@ -70,6 +72,9 @@ def segment_files(
     if isinstance(inputs, str | Path):
         raise UsageError(f"inputs must be a list of paths, got the one path {inputs}. Give it as a list.")
     paths = [Path(path) for path in inputs]
+    if options.channels and len(paths) != 1:
+        raise UsageError("Further channels belong to one image: segment one at a time.")
+    options = replace(options, classes=other_classes(_classes(model)))
     if options.resume and outputs is None:
         paths = _without_results(paths)
     places = list(outputs) if outputs is not None else plan(paths, options)
@@ -192,6 +197,14 @@ def folder_problem(outputs: Outputs) -> OutputError | None:
         return OutputError(f"{outputs.soft}: {reason}. Choose another.")
 
 
+def _classes(model: Model | str | Path) -> tuple[str, ...]:
+    """The classes of an nnU-Net model; of one that cannot be described none, so that loading it tells why."""
+    try:
+        return _identity(model).classes
+    except SoftcordError:
+        return ()
+
+
 def _identity(model: Model | str | Path) -> ModelInfo:
     return models.describe(model) if isinstance(model, str | Path) else model.info
 
@@ -213,6 +226,9 @@ def _segment_file(
             model=model,
             volumes=options.volumes,
             uncertainty=options.uncertainty,
+            mode=options.mode,
+            mirror=options.mirror,
+            channels=options.channels,
             progress=progress,
         )
         result = write_result(path, place, options, segmentation, threads=threads, inputs=inputs)

@@ -1,16 +1,17 @@
 """Segment one image in memory."""
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from softcord import engines, models, softseg
 from softcord._typing import FloatArray
-from softcord.errors import InputError, UsageError
+from softcord.engines.nnunet import Mode, NnunetNetwork
+from softcord.errors import GeometryError, InputError, UsageError
 from softcord.flags import Flag, check_segmentation
 from softcord.models import Model, ModelInfo
 from softcord.nifti import (
@@ -24,6 +25,14 @@ from softcord.nifti import (
 )
 from softcord.orientation import Canonical, restore, to_canonical
 from softcord.progress import Bar
+from softcord.segment.nnunet import (
+    ClassMaps,
+    check_options,
+    choose_mode,
+    main_class,
+    other_classes,
+    segment_channels,
+)
 
 Volumes: TypeAlias = int | Literal["mean", "each"]
 """Which volumes of a 4-D image: their mean, each on its own, or one by index."""
@@ -55,6 +64,12 @@ class Segmentation:
         Sum of the soft values times the voxel's volume; the mean over volumes of a 4-D map.
     mean_area_mm2 : float
         Mean area of the axial slices with cord (5 mm² or more), over all volumes; not corrected for tilt.
+    engine : str
+        Library that ran the network.
+    classes : dict of str to nibabel image
+        Soft maps of the classes beside the cord that an nnU-Net model found, by name.
+    details : dict
+        How an nnU-Net model was run: its mode, whether it was mirrored, tiles of the grid and computed ones.
     """
 
     soft: Image
@@ -67,6 +82,9 @@ class Segmentation:
     cord_found: bool
     volume_mm3: float
     mean_area_mm2: float
+    engine: str = "onnxruntime"
+    classes: dict[str, Image] = field(default_factory=dict)
+    details: dict[str, object] = field(default_factory=dict)
 
     def mask(self, threshold: float = 0.5) -> Image:
         """Voxels with more than `threshold` of cord, as an image of 0 and 1.
@@ -105,6 +123,9 @@ def segment(
     threads: int | None = None,
     volumes: Volumes = "mean",
     uncertainty: bool = False,
+    mode: Mode | None = None,
+    mirror: bool = False,
+    channels: Sequence[Image | str | Path] = (),
     progress: bool = False,
 ) -> Segmentation:
     """Soft segmentation of the spinal cord.
@@ -123,8 +144,16 @@ def segment(
         Which volumes of a 4-D image.
     uncertainty : bool
         Also return how much the result moves under test-time augmentation; takes several times longer.
+    mode : {"exact", "follow"}, optional
+        Of an nnU-Net model: compute all tiles, or those that the cord passes through. Default: follow, if the
+        model looks for the cord or something in it.
+    mirror : bool
+        Of an nnU-Net model: average over mirrored images, along the axes that its training allows.
+    channels : sequence of nibabel images or paths
+        Further images, on the same grid, that an nnU-Net model of several channels takes, in its order.
     progress : bool
-        Show a progress bar over the volumes of a 4-D image, if each is segmented.
+        Show a progress bar over the volumes of a 4-D image, if each is segmented, or over the tiles of an
+        nnU-Net model.
 
     Returns
     -------
@@ -155,11 +184,18 @@ def segment(
         check_image(image)
     if isinstance(model, str | Path):
         model = models.load(model, device=device, threads=threads)
+    check_options(model, mode=mode, mirror=mirror, uncertainty=uncertainty, channels=1 + len(channels))
+    others = [_read_channel(channel, image, volumes) for channel in channels]
     total = _n_volumes(image) if volumes == "each" else 1
     parts = []
     with Bar(total, "Segmenting volumes", enabled=progress and total > 1) as bar:
         for volume in _read(image, volumes):
-            parts.append(_segment_volume(volume, model, uncertainty=uncertainty))
+            if isinstance(model.network, NnunetNetwork):
+                network, bars = model.network, progress and total == 1
+                run = _NnunetRun(model, network, mode, mirror, bars)
+                parts.append(_segment_nnunet(volume, others, run))
+            else:
+                parts.append(_segment_volume(volume, model, uncertainty=uncertainty))
             bar.advance()
     if all(part.constant for part in parts):
         raise InputError(
@@ -179,6 +215,12 @@ def segment(
         cord_found=any(part.cord_found for part in parts),
         volume_mm3=float(np.mean([part.volume_mm3 for part in parts])),
         mean_area_mm2=softseg.mean_area(np.concatenate([part.areas_mm2 for part in parts])),
+        engine=_engine_name(model),
+        classes={
+            name: image_like(_joined([part.classes[name] for part in parts], each=each), image)
+            for name in parts[0].classes
+        },
+        details=_details(model, parts, mode=mode, mirror=mirror, channels=channels),
     )
 
 
@@ -204,6 +246,8 @@ class _Part:
     volume_mm3: float
     areas_mm2: FloatArray
     seconds: dict[str, float]
+    classes: dict[str, FloatArray] = field(default_factory=dict)
+    tiles: tuple[int, int] = (0, 0)
 
     @property
     def cord_found(self) -> bool:
@@ -242,7 +286,7 @@ def _segment_volume(volume: _Volume, model: Model, *, uncertainty: bool) -> _Par
         prediction = engines.Prediction(nothing, nothing if uncertainty else None, {})
     else:
         options = engines.PredictOptions(uncertainty=uncertainty)
-        prediction = engines.predict(volume.data, zooms, model.network, options)
+        prediction = engines.predict(volume.data, zooms, model.compact, options)
     start = time.perf_counter()
     flags = (*volume.flags, *check_segmentation(prediction.soft, zooms, image=volume.data))
     areas_mm2 = softseg.slice_areas(prediction.soft, zooms)
@@ -258,6 +302,87 @@ def _segment_volume(volume: _Volume, model: Model, *, uncertainty: bool) -> _Par
         areas_mm2=areas_mm2,
         seconds=seconds,
     )
+
+
+class _NnunetRun(NamedTuple):
+    """A model and how it is run."""
+
+    model: Model
+    network: NnunetNetwork
+    mode: Mode | None
+    mirror: bool
+    progress: bool
+
+
+def _segment_nnunet(volume: _Volume, others: list[FloatArray], run: _NnunetRun) -> _Part:
+    canonical, zooms = volume.canonical, volume.canonical.zooms
+    if any(flag.code == "constant_volume" for flag in volume.flags):
+        names = other_classes(run.network.labels.names)
+        nothing = {name: np.zeros_like(volume.data) for name in names}
+        maps = ClassMaps(np.zeros_like(volume.data), nothing, {}, 0, 0)
+    else:
+        maps = segment_channels(
+            [volume.data, *others],
+            canonical,
+            run.model,
+            run.network,
+            mode=run.mode,
+            mirror=run.mirror,
+            progress=run.progress,
+        )
+    start = time.perf_counter()
+    flags = (*volume.flags, *check_segmentation(maps.soft, zooms, image=volume.data))
+    areas_mm2 = softseg.slice_areas(maps.soft, zooms)
+    return _Part(
+        name=volume.name,
+        soft=restore(maps.soft, canonical.ornt),
+        uncertainty=None,
+        flags=flags,
+        volume_mm3=float(areas_mm2.sum() * zooms[2]),
+        areas_mm2=areas_mm2,
+        seconds={"read": volume.read_s, **maps.seconds, "judge": time.perf_counter() - start},
+        classes={name: restore(part, canonical.ornt) for name, part in maps.others.items()},
+        tiles=(maps.tiles, maps.computed),
+    )
+
+
+def _read_channel(channel: Image | str | Path, image: Image, volumes: Volumes) -> FloatArray:
+    """A further channel, on canonical axes."""
+    other = load_image(channel) if isinstance(channel, str | Path) else channel
+    name = other.get_filename() or "a further channel"
+    if other.shape[:3] != image.shape[:3] or not np.allclose(other.affine, image.affine, atol=1e-3):
+        raise GeometryError(
+            f"{name}: all channels must lie on the grid of the first image, and this one does not. "
+            "Register and resample it to that grid."
+        )
+    data, _ = read_volume(other, volume="mean" if volumes == "each" else volumes)
+    return cast("FloatArray", to_canonical(data, other.affine).data)
+
+
+def _engine_name(model: Model) -> str:
+    if isinstance(model.network, NnunetNetwork):
+        return model.network.engine_name
+    return engines.choose_engine() if model.device == "cpu" else "onnxruntime"
+
+
+def _details(
+    model: Model, parts: list[_Part], *, mode: Mode | None, mirror: bool, channels: Sequence[object]
+) -> dict[str, object]:
+    """What the sidecar says of the run of an nnU-Net model."""
+    if not isinstance(model.network, NnunetNetwork):
+        return {}
+    names = model.network.labels.names
+    return {
+        "Mode": choose_mode(names, mode),
+        "Mirror": mirror,
+        "Folds": len(model.network.folds),
+        "TilesOfGrid": sum(part.tiles[0] for part in parts),
+        "TilesComputed": sum(part.tiles[1] for part in parts),
+        "Class": names[main_class(names)],
+        "OtherClasses": list(other_classes(names)),
+        "Channels": 1 + len(channels),
+        "Orientation": "of the model" if model.network.ornt is not None else "of the file",
+    }
 
 
 def _joined_flags(parts: list[_Part]) -> list[Flag]:

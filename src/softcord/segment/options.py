@@ -1,11 +1,12 @@
 """What is asked of a run over files, and what became of each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from softcord.bids import Naming, Outputs
+from softcord.bids import Naming, Outputs, class_path
+from softcord.engines.nnunet import Mode
 from softcord.errors import SoftcordError, UsageError
 from softcord.flags import Flag
 from softcord.segment.image import Segmentation, Volumes, check_threshold
@@ -29,6 +30,15 @@ class FileOptions:
         Which volumes of a 4-D image.
     uncertainty : bool
         Also write the uncertainty map.
+    mode : {"exact", "follow"}, optional
+        Of an nnU-Net model: compute all tiles, or those that the cord passes through. Default: follow, if the
+        model looks for the cord or something in it.
+    mirror : bool
+        Of an nnU-Net model: average over mirrored images.
+    channels : sequence of path
+        Further images that an nnU-Net model of several channels takes, in its order.
+    classes : tuple of str
+        Classes beside the cord, each of which gets a soft map; `segment_files` fills them in.
     overwrite : bool
         Replace outputs that exist.
     resume : bool
@@ -42,6 +52,10 @@ class FileOptions:
     threshold: float | None = None
     volumes: Volumes = "mean"
     uncertainty: bool = False
+    mode: Mode | None = None
+    mirror: bool = False
+    channels: Sequence[str | Path] = ()
+    classes: tuple[str, ...] = ()
     overwrite: bool = False
     resume: bool = False
 
@@ -106,4 +120,5 @@ def written(outputs: Outputs, options: FileOptions) -> list[Path]:
     """Files that a run leaves for one input, in the order in which they take their names."""
     mask = [outputs.mask] if options.cut is not None else []
     uncertainty = [outputs.uncertainty] if options.uncertainty else []
-    return [*mask, *uncertainty, outputs.soft, outputs.sidecar]
+    classes = [class_path(outputs.soft, name) for name in options.classes]
+    return [*mask, *uncertainty, *classes, outputs.soft, outputs.sidecar]

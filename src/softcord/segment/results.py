@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import softcord
-from softcord.bids import Outputs
+from softcord.bids import Outputs, class_path
 from softcord.checksum import file_sha256
-from softcord.engines.runtime import choose_engine
 from softcord.errors import OutputError
 from softcord.flags import Flag
 from softcord.models import ModelInfo
 from softcord.nifti import FileSet
 from softcord.provenance import sidecar
 from softcord.segment.image import Segmentation
+from softcord.segment.nnunet import choose_mode
 from softcord.segment.options import FileOptions, FileResult, written
 
 _LOG = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ def write_result(
             files.add_image(segmentation.mask(options.cut), outputs.mask)
         if segmentation.uncertainty is not None:
             files.add_image(segmentation.uncertainty, outputs.uncertainty)
+        for name, image in segmentation.classes.items():
+            files.add_image(image, class_path(outputs.soft, name))
         files.add_image(segmentation.soft, outputs.soft)
         seconds = {**segmentation.seconds, "write": time.perf_counter() - start}
         record = _record(source, outputs, options, segmentation, seconds, threads)
@@ -122,6 +124,7 @@ def finished_result(
         )
         made_by = {name: record[name] for name in ("ModelSHA256", "VolumesMode", "SourceSHA256")}
         threshold = record["Threshold"]
+        made_how = (record.get("Mode"), bool(record.get("Mirror")))
     except (ValueError, KeyError, TypeError):
         _LOG.warning(
             "%s: not the sidecar of a finished result; the image is segmented again.", outputs.sidecar
@@ -132,6 +135,8 @@ def finished_result(
         "VolumesMode": options.volumes,
         "SourceSHA256": file_sha256(source),
     }
+    if made_how != (choose_mode(model.classes, options.mode), options.mirror):
+        return None
     if made_by != wanted or (options.cut is not None and threshold != options.cut):
         return None
     return result
@@ -150,7 +155,9 @@ def _left_over(outputs: Outputs, names: Sequence[str]) -> list[Path]:
     """Files of the result that is replaced, beside its map, that the new one does not have."""
     record = read_record(outputs.sidecar)
     before = record["Outputs"] if record else []
-    companions = (outputs.mask, outputs.uncertainty)
+    others = record.get("OtherClasses", []) if record else []
+    classes = (class_path(outputs.soft, str(name)) for name in others)
+    companions = (outputs.mask, outputs.uncertainty, *classes)
     return [path for path in companions if path.name in before and path.name not in names]
 
 
@@ -177,7 +184,7 @@ def _record(
         outputs.soft,
         model=segmentation.model,
         device=segmentation.device,
-        engine=choose_engine() if segmentation.device == "cpu" else "onnxruntime",
+        engine=segmentation.engine,
         seconds=seconds,
         flags=segmentation.flags,
         threads=threads,
@@ -186,6 +193,7 @@ def _record(
     )
     return {
         **provenance,
+        **segmentation.details,
         "CordFound": segmentation.cord_found,
         "CordVolumeMM3": round(segmentation.volume_mm3, 3),
         "MeanAreaMM2": round(segmentation.mean_area_mm2, 3),

@@ -1,0 +1,82 @@
+"""The same numbers as nnU-Net's own predictor, on the same images."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import random_nnunet as make
+from softcord import models
+from softcord.engines.nnunet import NnunetOptions, predict_nnunet
+from softcord.engines.nnunet.predict import to_reader
+
+torch = pytest.importorskip("torch", reason="needs torch, of which this compares the results")
+pytest.importorskip("nnunetv2", reason="needs nnU-Net, with whose predictor this compares")
+
+RAS = np.array([[0.0, 1], [1, 1], [2, 1]])
+CASES = {
+    "plain": ({"spacing": (1.2, 0.8, 0.9)}, {}),
+    "transposed": ({"spacing": (0.9, 0.9, 0.9), "transpose": (2, 0, 1), "residual": True}, {}),
+    "mirrored": ({"spacing": (2.0, 2.1, 1.9), "transpose": (1, 2, 0)}, {"mirror": True}),
+    "anisotropic": ({"spacing": (4.5, 0.8, 0.9)}, {"zooms": (1.0, 1.1, 4.0)}),
+    "thin in plane": ({"spacing": (1.2, 1.1, 0.9), "residual": True}, {"zooms": (1.0, 1.1, 5.0)}),
+    "inside": ({"spacing": (1.5, 1.5, 1.5), "transpose": (2, 1, 0), "inside_only": True}, {}),
+    "folds": ({"spacing": (1.2, 0.8, 1.1)}, {"folds": ("0", "1")}),
+    "classes": (
+        {"spacing": (1.0, 1.3, 0.8)},
+        {"labels": {"background": 0, "sc": 1, "lesion": 2}, "outputs": 3},
+    ),
+    "channels": ({"spacing": (0.9, 1.2, 1.0), "channels": 2}, {"channels": 2}),
+    "regions": (
+        {"spacing": (0.9, 1.2, 1.0)},
+        {"labels": {"background": 0, "sc": [1, 2], "lesion": [2]}, "regions_class_order": [1, 2]},
+    ),
+    "old plans": ({"spacing": (1.0, 1.0, 1.2), "old": True, "scheme": "CTNormalization"}, {}),
+    "torch resampling": ({"spacing": (1.3, 1.0, 0.8), "torch_resampling": True}, {}),
+    "no resampling": ({"scheme": "RescaleTo01Normalization"}, {"zooms": (1.0, 1.0, 1.0)}),
+}
+
+
+def image_of(zooms, channels, seed=0):
+    """Blobs in a dark frame, as on images that were stripped of their background."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    shape = (30, 44, 52) if zooms[2] < 3 else (30, 44, 13)
+    image = np.stack([gaussian_filter(rng.standard_normal(shape), 1.5) for _ in range(channels)])
+    image = np.round(300 + 2000 * image).clip(1).astype(np.float32)
+    image[:, :3] = image[:, :, -4:] = image[..., :1] = 0
+    return image
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("ignore:Detected old nnU-Net plans format")
+def test_probabilities_are_those_of_nnunet(tmp_path, name):
+    plans_options, options = CASES[name]
+    channels, labels = options.get("channels", 1), options.get("labels")
+    regions = {key: options[key] for key in ("regions_class_order",) if key in options}
+    plans = make.make_plans(**plans_options)
+    dataset = make.make_dataset(channels=channels, labels=labels, **regions)
+    folds, mirror = options.get("folds", ("all",)), options.get("mirror", False)
+    folder = make.write_model(
+        tmp_path / "model", plans, dataset, folds=folds, outputs=options.get("outputs", 2), seed=len(name)
+    )
+    zooms = options.get("zooms", (1.0, 1.1, 1.2))
+    image = image_of(zooms, channels)
+
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nnU-Net's own
+        expected_labels, expected = make.predict_with_nnunet(
+            folder, np.stack([to_reader(c, RAS) for c in image]), zooms[::-1], mirror=mirror, folds=folds
+        )
+    model = models.load(folder, device="cpu", threads=1)
+    prediction = predict_nnunet(image, zooms, RAS, model.network, NnunetOptions(mode="exact", mirror=mirror))
+
+    assert prediction.computed == prediction.tiles > 2
+    foreground = expected if model.network.labels.regions else expected[1:]
+    found = np.stack([to_reader(part, RAS) for part in prediction.probabilities])
+    assert foreground.std() > 0.1, "the model says the same everywhere, so this would prove nothing"
+    assert np.abs(found - foreground).max() <= 1e-3
+    same = model.network.labels.label_map(found) == expected_labels
+    assert same.mean() >= 0.9999
