@@ -68,6 +68,6 @@ clean:
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; \
 	    then $(BIN)/python -c 'import torch; print("torch==" + torch.__version__.partition("+")[0])' \
 	        > .venv/constraint.txt \
-	        && $(PIP) install --constraint .venv/constraint.txt --editable '.[dev,openvino,synth,train]'; \
-	    else $(PIP) install --editable '.[dev,openvino]'; fi
+	        && $(PIP) install --constraint .venv/constraint.txt --editable '.[dev,openvino,dataset,synth,train]'; \
+	    else $(PIP) install --editable '.[dev,openvino,dataset]'; fi
 	@touch $@ .venv/default.stamp

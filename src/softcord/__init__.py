@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from softcord import dataset as dataset
     from softcord import models as models
     from softcord.errors import InputError as InputError
     from softcord.errors import SoftcordError as SoftcordError
@@ -47,6 +48,7 @@ _HOMES = {
     "compare_csa": "softcord.measure",
     "csa": "softcord.measure",
     "csa_files": "softcord.measure",
+    "dataset": "softcord.dataset",
     "evaluate": "softcord.evaluate",
     "evaluate_files": "softcord.evaluate",
     "models": "softcord.models",
@@ -68,6 +70,7 @@ __all__ = [
     "compare_csa",
     "csa",
     "csa_files",
+    "dataset",
     "evaluate",
     "evaluate_files",
     "models",

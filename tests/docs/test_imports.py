@@ -12,7 +12,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-HEAVY = {"torch", "pandas", "matplotlib", "onnx", "openvino", "yaml"}
+HEAVY = {"torch", "pandas", "matplotlib", "onnx", "openvino", "yaml", "SimpleITK"}
 LINT = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
 
 

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
     actions = parser.add_subparsers(dest="action", metavar="get|soft-labels|split|convert", required=True)
     _add_get(actions)
+    _add_soft_labels(actions)
     _add_split(actions)
     _add_convert(actions)
 
@@ -41,6 +42,38 @@ def _add_get(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     get.add_argument("--jobs", type=positive, default=4, metavar="N", help="downloads at a time (default: 4)")
     add_verbosity(get)
     get.set_defaults(act=_get)
+
+
+def _add_soft_labels(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    soft = actions.add_parser(
+        "soft-labels",
+        help="average the labels of each person over contrasts and raters",
+        description="Make the soft label of every image: the labels of the person's other contrasts are "
+        "aligned and averaged, on the image's own grid, where they cover it.",
+    )
+    _add_recipe(soft)
+    _add_data(soft)
+    soft.add_argument("-o", "--out", required=True, metavar="DIR", help="folder for the soft labels")
+    soft.add_argument(
+        "--method",
+        choices=["centermass", "rigid", "none"],
+        default="centermass",
+        help="alignment: centres of mass slice by slice, a rigid movement (mutual information around the "
+        "cord), or the scanner's coordinates as they are (default: centermass)",
+    )
+    soft.add_argument(
+        "--raters",
+        choices=["mean", "majority", "staple"],
+        default="mean",
+        help="how labels of several raters of one image are merged first (default: mean)",
+    )
+    soft.add_argument(
+        "--reference", metavar="CONTRAST", help="onto which the others are aligned (default: the recipe's)"
+    )
+    soft.add_argument("--qc", metavar="DIR", help="add every soft label to the review page in DIR")
+    _add_jobs(soft)
+    add_verbosity(soft)
+    soft.set_defaults(act=_soft_labels)
 
 
 def _add_split(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -129,6 +162,35 @@ def _get(args: argparse.Namespace) -> int:
         complain(f"{one.dataset}: {one.path + ': ' if one.path else ''}{one.reason}")
     if result.missing:
         complain(f"{len(result.missing)} could not be had; see missing.tsv in {args.out}")
+        return SOME_FAILED
+    return 0
+
+
+def _soft_labels(args: argparse.Namespace) -> int:
+    from softcord.workflows.soft_labels import make_and_review
+
+    with _Counter("soft labels", enabled=not args.quiet) as counter:
+        made = make_and_review(
+            args.recipe,
+            args.data,
+            args.out,
+            qc=args.qc,
+            method=args.method,
+            raters=args.raters,
+            reference=args.reference,
+            jobs=args.jobs,
+            on_person=lambda _rows, done, total: counter.count("soft labels", done, total),
+        )
+    if not args.quiet:
+        flagged = [row for row in made.rows if row.flags]
+        for row in flagged:
+            say(f"{row.case}: {' '.join(flag.reason for flag in row.flags)}")
+        before = f" ({made.n_before} done before)" if made.n_before else ""
+        say(f"{len(made.rows)} soft labels{before}, {len(flagged)} with flags. Written to {made.folder}")
+    for name, error in made.failed:
+        complain(f"{name}: {error}")
+    if made.failed:
+        complain(f"{len(made.failed)} people have none: {', '.join(name for name, _ in made.failed)}")
         return SOME_FAILED
     return 0
 

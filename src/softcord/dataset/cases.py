@@ -30,8 +30,9 @@ class Case:
         As ``canproco``, ``sub-01``, ``ses-M0`` (empty without sessions).
     contrast, site, pathology, vendor : str
         `vendor` is empty if participants.tsv does not say it.
-    person : str
-        Who it is: the same for two subjects that are one person, as far as names and tables tell.
+    names : tuple of str
+        What the person is called: by subject name, and by participants.tsv if the recipe says where. Cases
+        with a name in common are of one person.
     root : Path
         Folder of the dataset.
     image : Path
@@ -50,7 +51,7 @@ class Case:
     site: str
     pathology: str
     vendor: str
-    person: str
+    names: tuple[str, ...]
     root: Path
     image: Path
     labels: tuple[Path, ...]
@@ -128,7 +129,7 @@ def _case(
         site=row.get(source.site_column, "n/a") if source.site_column else source.name,
         pathology=pathology,
         vendor=row.get(source.vendor_column, ""),
-        person=f"{source.people}:{row.get(source.person_column) or subject}",
+        names=tuple(f"{source.people}:{name}" for name in (subject, row.get(source.person_column)) if name),
         root=root,
         image=image,
         labels=tuple(labels),

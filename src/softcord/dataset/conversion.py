@@ -1,6 +1,7 @@
 """A raw dataset of nnU-Net from the datasets of a recipe."""
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 import softcord
 from softcord.checksum import file_sha256
 from softcord.dataset.cases import Case, find_cases
-from softcord.dataset.casework import RECORDS, THRESHOLD, Job, convert_case, soft_of
+from softcord.dataset.casework import RECORDS, THRESHOLD, Job, convert_case, soft_name, soft_of
 from softcord.dataset.people import check_leaks
 from softcord.dataset.reading import read_recipe, recipe_sha256
 from softcord.dataset.recipe import Recipe
@@ -22,6 +23,8 @@ from softcord.nifti import FileSet, write_text
 
 OnCase = Callable[[str, CaseRecord | SoftcordError, int, int], None]
 """Called for each case with its name, what became of it, how many are done, and of how many."""
+
+_LOG = logging.getLogger(__name__)
 
 SETTINGS = f"{RECORDS}/settings.json"
 _FOLDERS = ("imagesTr", "labelsTr", "softTr", "imagesTs", "labelsTs", "softTs")
@@ -85,7 +88,8 @@ def convert(
     split : path
         ``split.json``, or its folder.
     soft : path, optional
-        Folder of `softcord.dataset.make_soft_labels`. Images without a map there keep the labels they have.
+        Folder of `softcord.dataset.make_soft_labels`. Images without a map there keep the labels they have,
+        with a warning.
     jobs : int, optional
         Number of processes. Default: one per core, at most 8.
     overwrite : bool
@@ -156,6 +160,7 @@ def _jobs(plan: Recipe, parts: Split, data: Path, folder: Path, soft: Path | Non
             f"{shown}: in no set of the split. Make the split again, with the old one as frozen list."
         )
     _check_names(kept)
+    _check_soft(kept, soft)
     check_leaks(kept, [sets[case.owner] or "" for case in kept])
     work = []
     for case in kept:
@@ -168,6 +173,19 @@ def _is_left_out(case: Case, plan: Recipe) -> bool:
     """Whether a table says that a person is in no set."""
     source = next(source for source in plan.datasets if source.name == case.dataset)
     return source.frozen is not None and bool(source.frozen.column)
+
+
+def _check_soft(cases: Sequence[Case], soft: Path | None) -> None:
+    """Refuse a folder of soft labels that has none of these cases, and say how many it lacks."""
+    if soft is None:
+        return
+    lacking = [case.name for case in cases if not (soft / soft_name(case)).is_file()]
+    if len(lacking) == len(cases):
+        raise InputError(
+            f"{soft}: has no soft label of these images. Make them: softcord dataset soft-labels."
+        )
+    if lacking:
+        _LOG.warning("%s: has no soft label of %d images, first %s.", soft, len(lacking), lacking[0])
 
 
 def _check_names(cases: Sequence[Case]) -> None:

@@ -73,7 +73,7 @@ def identities(cases: Sequence[Case]) -> list[dict[str, str]]:
     tokens = []
     for case, content, length in zip(cases, contents, lengths, strict=True):
         found = {
-            f"name {case.person}": "the same person by name or table",
+            **{f"name {name}": "the same person by name or table" for name in case.names},
             f"subject {case.dataset}/{case.subject}": "the same subject",
             f"file {os.path.realpath(case.image)}": "the same file, by a link",
         }

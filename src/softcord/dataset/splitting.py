@@ -121,7 +121,8 @@ def split_subjects(
         If `out` holds another split.
     """
     recipe, data, out = Path(recipe), Path(data), Path(out)
-    plan, states = read_recipe(recipe), read_states(data, read_recipe(recipe))
+    plan = read_recipe(recipe)
+    states = read_states(data, plan)
     cases: list[Case] = []
     known: dict[tuple[str, str], str] = {}
     frozen: dict[str, FrozenList] = {}
@@ -184,9 +185,12 @@ def assign_sets(
             sets[number] = known[cases[given[0]].owner]
     is_test_given = "test" in sets.values()
     waiting: dict[str, list[int]] = defaultdict(list)
+    closed = {source.name for source in plan.datasets if source.frozen is not None}
     for number, group in enumerate(people):
         if number not in sets:
-            waiting[cases[group[0]].dataset].append(number)
+            homes = [cases[index].dataset for index in group]
+            # nobody may enter the test set of a frozen dataset by way of another one
+            waiting[next((home for home in homes if home in closed), homes[0])].append(number)
     for source in plan.datasets:
         ratios = _ratios(source, plan)
         names = {_name(cases, people[number]): number for number in waiting[source.name]}
@@ -202,6 +206,14 @@ def assign_sets(
 
 def read_split(path: str | Path) -> Split:
     """Read ``split.json``.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    split : Split
 
     Raises
     ------

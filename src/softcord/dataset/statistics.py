@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import statistics as numbers
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,11 @@ from softcord.bids import image_stem
 from softcord.dataset.cases import Case
 from softcord.dataset.people import is_here
 from softcord.dataset.recipe import SETS
+from softcord.errors import SoftcordError
 from softcord.nifti import load_image
 from softcord.orientation import to_canonical
+
+_LOG = logging.getLogger(__name__)
 
 _COLUMNS = (
     "set dataset subject session contrast pathology site vendor image shape zooms_mm plane n_labels".split()
@@ -78,7 +82,7 @@ def _page(title: str, rows: Sequence[tuple[Case, str]], facts: Sequence[_Facts |
         parts += ["## Resolution", _resolutions(here, known)]
     if len(known) < len(rows):
         parts.append(
-            f"Resolution and vendor leave out {len(rows) - len(known)} images whose content is not here."
+            f"Resolution and vendor leave out {len(rows) - len(known)} images that are not here or damaged."
         )
     return parts
 
@@ -139,8 +143,13 @@ def _table(rows: Sequence[tuple[Case, str]], facts: Sequence[_Facts | None]) -> 
     return text.getvalue()
 
 
-def _facts(case: Case) -> _Facts:
-    image = load_image(case.image)
+def _facts(case: Case) -> _Facts | None:
+    """What is known of an image; None if it cannot be read, which is no reason to have no split."""
+    try:
+        image = load_image(case.image)
+    except SoftcordError as error:
+        _LOG.warning("%s The statistics leave it out.", error)
+        return None
     nothing = np.broadcast_to(np.uint8(0), image.shape[:3])  # only the header counts
     canonical = to_canonical(nothing, image.affine)
     return _Facts(canonical.data.shape, canonical.zooms, case.vendor or _vendor(case.image))

@@ -64,6 +64,28 @@ def test_the_layout_is_that_of_nnunet(tmp_path, tree):
     ]
 
 
+def test_nnunet_itself_finds_nothing_wrong_with_the_dataset(tmp_path, tree):
+    for module in ("torch", "nnunetv2"):
+        pytest.importorskip(module, reason="needs nnU-Net, which comes with softcord[train]")
+    made = run(tmp_path, tree)
+    code = (
+        "import sys; from nnunetv2.experiment_planning import verify_dataset_integrity as nnunet\n"
+        "if __name__ == '__main__': nnunet.verify_dataset_integrity(sys.argv[1], 1)"
+    )
+    script = tmp_path / "verify.py"
+    script.write_text(code, encoding="utf-8")
+    places = {f"nnUNet_{name}": str(tmp_path / "raw") for name in ("raw", "preprocessed", "results")}
+    verdict = subprocess.run(
+        [sys.executable, script, made.folder],
+        env={**os.environ, **places},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert verdict.returncode == 0, verdict.stderr
+    assert "verify_dataset_integrity Done" in verdict.stdout
+
+
 def test_every_orientation_becomes_las_with_every_voxel_in_its_place(tmp_path, tree):
     codes = ["RAS", "LPI", "SAR", "PIR", "ASL", "IRP"]
     world = {}

@@ -75,7 +75,7 @@ def test_the_split_does_not_depend_on_which_files_have_been_fetched(tmp_path):
         path.unlink()
         path.symlink_to(f"../../.git/annex/objects/a/b/K/SHA256E-s9--{path.stem}.nii.gz")
     assert split(tmp_path, root) == first
-    assert "10 images whose content is not here" in (tmp_path / "split" / "statistics.md").read_text()
+    assert "leave out 10 images" in (tmp_path / "split" / "statistics.md").read_text()
 
 
 # ---- one person in two sets
@@ -204,13 +204,15 @@ def test_a_person_with_two_subject_names_in_a_table_is_one_person(tmp_path):
     root = build(tmp_path, *TEN)
     write_participants(root, {f"sub-{n}": {"patient": "P3" if n in ("03", "07") else f"Q{n}"} for n in TEN})
     source = {"name": "one", "person_column": "patient"}
+    add_case(tmp_path / "two", "sub-07_T2w")  # and its subject name still counts in another dataset
     for seed in range(4):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        data = write_data(folder / "data", root)
-        recipe = write_recipe(folder, source, seed=seed, ratios=[0.4, 0.3, 0.3])
+        data = write_data(folder / "data", root, tmp_path / "two")
+        recipe = write_recipe(folder, source, {"name": "two"}, seed=seed, ratios=[0.4, 0.3, 0.3])
         made = split_subjects(recipe, data, folder / "split")
-        assert made.set_of("one", "sub-03") == made.set_of("one", "sub-07")
+        sets = {made.set_of("one", "sub-03"), made.set_of("one", "sub-07"), made.set_of("two", "sub-07")}
+        assert len(sets) == 1
     lists = frozen(tmp_path, "one", test=["sub-07"], val=["sub-03"])
     with pytest.raises(InputError, match="the same person by name or table"):
         split(tmp_path, root, sources=[{**source, "frozen": lists}])
@@ -256,6 +258,19 @@ def test_an_earlier_split_can_be_the_frozen_list(tmp_path):
     assert set(made.train["one"]) >= set(earlier.train["one"])
     assert set(made.val["one"]) >= set(earlier.val["one"])
     assert len(made.train["one"]) + len(made.val["one"]) == 14
+
+
+def test_nobody_enters_a_frozen_test_set_by_way_of_another_dataset(tmp_path):
+    roots = build(tmp_path, *TEN), build(tmp_path, *TEN, name="two")
+    lists = frozen(tmp_path, "two", test=["sub-04"])
+    sources = [{"name": "one"}, {"name": "two", "frozen": lists}]
+    for seed in range(5):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "two.yaml").write_text((tmp_path / "two.yaml").read_text())
+        data = write_data(folder / "data", *roots)
+        made = split_subjects(write_recipe(folder, *sources, seed=seed), data, folder / "split")
+        assert made.test == {"one": ("sub-04",), "two": ("sub-04",)}
 
 
 def test_a_column_may_say_who_is_in_test_and_leaves_out_others(tmp_path):
