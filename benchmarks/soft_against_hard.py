@@ -70,9 +70,11 @@ def write_dataset(folder: Path, data: Path | None, people: int, unseen: int) -> 
         image = nib.load(data / "bids" / values["image"])
         mask = np.asarray(nib.load(data / "bids" / values["cord_mask"]).dataobj) > 0
         around = nib.affines.voxel_sizes(image.affine)
+        along = io_orientation(image.affine)[:, 0] == 2  # slices that nobody drew say nothing
+        margins = [0 if is_along else int(30 / mm) for is_along, mm in zip(along, around, strict=True)]
         box = tuple(
-            slice(max(0, int(at.min() - 30 / mm)), int(at.max() + 30 / mm))
-            for at, mm in zip(np.nonzero(mask), around, strict=True)
+            slice(max(0, at.min() - margin), at.max() + margin + 1)
+            for at, margin in zip(np.nonzero(mask), margins, strict=True)
         )
         moved = image.affine.copy()
         moved[:3, 3] += image.affine[:3, :3] @ [part.start for part in box]
