@@ -54,8 +54,11 @@ clean:
 	@$(PIP) install --editable .
 	@touch $@
 
-# The training extra needs torch. Its CPU build is looked for where pip is set to look, then at PyTorch's own
+# The training extras need torch. Its CPU build is looked for where pip is set to look, then at PyTorch's own
 # index. Without it the tests of training are skipped; where none may be (see .ci/run), PyPI's build will do.
+# nnU-Net depends on timm and so on torchvision, whose newest version would bring another torch and gigabytes of
+# CUDA: the version of torch is held fast. That torchvision may not fit the CPU build is no harm, as softcord
+# never imports it.
 .venv/dev.stamp: pyproject.toml | .venv/bin/python
 	@echo "Installing what the tests need into .venv"
 	@$(PIP) install '$(TORCH)' 2>/dev/null \
@@ -63,6 +66,8 @@ clean:
 	    || { test "$$SOFTCORD_TESTS_MUST_NOT_SKIP" = 1 && $(PIP) install '$(TORCH:+cpu=)'; } \
 	    || echo "No CPU build of torch can be had from here: the tests of training will be skipped."
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; \
-	    then $(PIP) install --editable '.[dev,openvino,dataset,synth]'; \
+	    then $(BIN)/python -c 'import torch; print("torch==" + torch.__version__.partition("+")[0])' \
+	        > .venv/constraint.txt \
+	        && $(PIP) install --constraint .venv/constraint.txt --editable '.[dev,openvino,dataset,synth,train]'; \
 	    else $(PIP) install --editable '.[dev,openvino,dataset]'; fi
 	@touch $@ .venv/default.stamp

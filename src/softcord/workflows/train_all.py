@@ -142,7 +142,9 @@ def train_all(
     jobs = max(1, workers)
 
     def get() -> Path:
-        dataset.get_datasets(recipe, data, jobs=jobs)
+        got = dataset.get_datasets(recipe, data, jobs=jobs)
+        for missing in got.missing:
+            journal.note(f"get: not to be had: {missing.dataset} {missing.path}: {missing.reason}")
         return data
 
     def split_people() -> Path:
