@@ -2,36 +2,57 @@
 
     python tests/data/train_small_nnunet.py WORK_FOLDER
 
-Takes about half an hour on one core, and writes the model into tests/data/small-nnunet. What the optimiser
-needs to go on is left out of the checkpoint, and the trainer is named nnUNetTrainer, so that nnU-Net's own
-predictor finds it without the class below.
+Takes about half an hour on one core, and writes the model into tests/data/small-nnunet. It is trained on
+narrow phantoms first, then on wide ones, where there is more that is no cord. What the optimiser needs to go
+on is left out of the checkpoint, and the trainer is named nnUNetTrainer, so that nnU-Net's own predictor
+finds it without the class below.
 """
 
 import json
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-NAME, PLANS = "Dataset901_Phantoms", "nnUNetPlans"
-CASES = 24
+PLANS = "nnUNetPlans"
 PATCH = [32, 40, 48]
-EPOCHS = 24
 AXES = np.diag([-1.0, 1.0, 1.0, 1.0])  # LAS, as the original's images
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the two trainings, the second of which starts from the first."""
+
+    number: int
+    cases: int
+    shape: tuple[int, int, int]
+    contrasts: tuple[str, ...]
+    epochs: int
+    rate: float
+
+    @property
+    def name(self) -> str:
+        """Of its dataset."""
+        return f"Dataset{self.number}_Phantoms"
+
+
+STAGES = (
+    Stage(901, cases=24, shape=(64, 64, 72), contrasts=("T1w", "T2w"), epochs=24, rate=1e-2),
+    Stage(902, cases=20, shape=(96, 96, 80), contrasts=("T2w",), epochs=10, rate=5e-3),
+)
 
 
 def phantom(seed: int, shape=(64, 64, 72), **changes):
     """Image and share of one phantom on LAS axes, with a voxel of 1 mm."""
     from softcord.phantoms import AnatomyOptions, make_phantom
 
-    rng = np.random.default_rng(seed)
     anatomy = AnatomyOptions(pathology=False, ends=False, area_mm2=(50.0, 110.0))
-    options = {"contrast": str(rng.choice(["T1w", "T2w"])), "anatomy": anatomy, **changes}
-    made = make_phantom(seed, shape=shape, **options)
+    made = make_phantom(seed, shape=shape, **{"contrast": "T2w", "anatomy": anatomy, **changes})
     return np.ascontiguousarray(made.image[::-1] * 1000), np.ascontiguousarray(made.share[::-1])
 
 
@@ -81,7 +102,7 @@ def make_plans() -> dict:
         ["max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"], 1.0
     )
     return {
-        "dataset_name": NAME,
+        "dataset_name": STAGES[0].name,
         "plans_name": PLANS,
         "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
         "original_median_shape_after_transp": [64, 64, 72],
@@ -95,12 +116,14 @@ def make_plans() -> dict:
     }
 
 
-def make_dataset(raw: Path) -> None:
+def make_dataset(raw: Path, stage: Stage) -> None:
     """Phantoms as a raw dataset of nnU-Net."""
     for name in ("imagesTr", "labelsTr"):
         (raw / name).mkdir(parents=True, exist_ok=True)
-    for case in range(CASES):
-        image, share = phantom(1000 + case)
+    for case in range(stage.cases):
+        seed = 1000 * (stage.number - 900) + case
+        contrast = str(np.random.default_rng(seed).choice(stage.contrasts))
+        image, share = phantom(seed, stage.shape, contrast=contrast)
         nib.save(
             nib.Nifti1Image(image.astype(np.float32), AXES), raw / "imagesTr" / f"case{case:02}_0000.nii.gz"
         )
@@ -110,14 +133,14 @@ def make_dataset(raw: Path) -> None:
     description = {
         "channel_names": {"0": "acq"},
         "labels": {"background": 0, "sc": 1},
-        "numTraining": CASES,
+        "numTraining": stage.cases,
         "file_ending": ".nii.gz",
         "image_orientation": "RPI",  # in SCT's letters: nibabel's LAS
     }
     (raw / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
-def train(work: Path) -> Path:
+def train(work: Path, stage: Stage, start: Path | None) -> Path:
     """Preprocess and train; the checkpoint."""
     import torch
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
@@ -129,17 +152,18 @@ def train(work: Path) -> Path:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  nnU-Net's augmentation draws from it
-    extract_fingerprint_dataset(901, num_processes=1, check_dataset_integrity=False)
-    done = work / "preprocessed" / NAME
-    plans = make_plans()
+    extract_fingerprint_dataset(stage.number, num_processes=1, check_dataset_integrity=False)
+    done = work / "preprocessed" / stage.name
+    plans = {**make_plans(), "dataset_name": stage.name}
     (done / f"{PLANS}.json").write_text(json.dumps(plans), encoding="utf-8")
-    shutil.copy(work / "raw" / NAME / "dataset.json", done)
-    preprocess_dataset(901, PLANS, configurations=("3d_fullres",), num_processes=(1,))
+    shutil.copy(work / "raw" / stage.name / "dataset.json", done)
+    preprocess_dataset(stage.number, PLANS, configurations=("3d_fullres",), num_processes=(1,))
 
     class Short(nnUNetTrainer):
         def __init__(self, plans, configuration, fold, dataset_json, device):
             super().__init__(plans, configuration, fold, dataset_json, device)
-            self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = EPOCHS, 50, 2
+            self.num_epochs, self.initial_lr = stage.epochs, stage.rate
+            self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 50, 2
 
         def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802
             rotation, _, size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -154,6 +178,10 @@ def train(work: Path) -> Path:
         dataset_json=dataset,
         device=torch.device("cpu"),
     )
+    if start is not None:
+        trainer.initialize()
+        weights = torch.load(start, map_location="cpu", weights_only=False)["network_weights"]
+        trainer.network.load_state_dict(weights)
     trainer.run_training()
     return Path(trainer.output_folder) / "checkpoint_final.pth"
 
@@ -184,8 +212,11 @@ def main() -> None:
         nnUNet_def_n_proc="1",
         nnUNet_compile="f",
     )
-    make_dataset(work / "raw" / NAME)
-    keep(train(work), HERE / "small-nnunet")
+    checkpoint = None
+    for stage in STAGES:
+        make_dataset(work / "raw" / stage.name, stage)
+        checkpoint = train(work, stage, checkpoint)
+    keep(checkpoint, HERE / "small-nnunet")
 
 
 if __name__ == "__main__":

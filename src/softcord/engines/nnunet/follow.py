@@ -1,17 +1,17 @@
 """Only those tiles that the cord passes through, with the values of all of them near the cord.
 
-Tiles are computed near the seed, which is where something cheaper found the cord. Where they show
-foreground, all tiles that come within `REACH_MM` of it are computed too, and so on until nothing is added: no
-box that was drawn beforehand can cut the cord. In the end every voxel that near to the foreground has all its
-tiles, which are summed in the order of the whole grid, so that its value is that of the whole grid to the
-last bit.
+Tiles are computed near the seed, which is where something cheaper found the cord. Where they show foreground
+that hangs together with it, all tiles that come within `REACH_MM` are computed too, and so on until nothing
+is added: no box that was drawn beforehand can cut the cord. In the end every voxel that near to it has all
+its tiles, which are summed in the order of the whole grid, so that its value is that of the whole grid to the
+last bit. Foreground far from it, which is no cord, is not followed.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import label, maximum_filter1d
 
 from softcord._typing import BoolArray, FloatArray
 from softcord.engines.nnunet.labels import Labels
@@ -21,7 +21,7 @@ from softcord.engines.nnunet.tiles import HalfArray
 log = logging.getLogger(__name__)
 
 REACH_MM = 10.0
-LEAST_MM3 = 40.0  # foreground smaller than this is not followed: less than a slice of 1 mm of a cord
+LEAST_MM3 = 300.0  # what is smaller does not confirm a place to start: about 5 mm of a cord
 _SLAB = 16
 
 ComputeTiles = Callable[[Sequence[int]], None]
@@ -75,7 +75,8 @@ def follow_tiles(
         compute(sorted(wanted))
         done |= wanted
         logits = combine()
-        found = _foreground(logits, labels, _covered(grid, done, shape), spacing)
+        found = _foreground(logits, labels, _covered(grid, done, shape))
+        found = cord_chain(found, None if scanned else seed, spacing)
         wanted = tiles_near(grid, found, reach) - done
         log.debug("followed: %d of %d tiles, %d to come", len(done), len(grid), len(wanted))
     known = np.ones(shape, dtype=bool)
@@ -121,8 +122,45 @@ def _covered(grid: Sequence[Box], done: Iterable[int], shape: Sequence[int]) -> 
     return covered
 
 
-def _foreground(logits: HalfArray, labels: Labels, covered: BoolArray, spacing: Sequence[float]) -> BoolArray:
-    """Voxels of the foreground, without its smallest pieces."""
+def cord_chain(found: BoolArray, seed: BoolArray | None, spacing: Sequence[float]) -> BoolArray:
+    """The foreground that is followed: a chain of pieces, from one to the next within `REACH_MM`.
+
+    Parameters
+    ----------
+    found : (I, J, K) array of bool
+    seed : (I, J, K) array of bool, optional
+        The chains that come as near to it are kept. Default: the largest chain.
+    spacing : (3,) sequence of float, mm
+
+    Returns
+    -------
+    kept : (I, J, K) array of bool
+        Empty if what would be kept is less than `LEAST_MM3`.
+    """
+    chains, count = label(_thickened(found, spacing, REACH_MM / 2), structure=np.ones((3, 3, 3)))
+    volumes = np.bincount(chains[found], minlength=count + 1) * float(np.prod(spacing))
+    wanted = np.zeros(count + 1, dtype=bool)
+    if seed is None:
+        wanted[volumes.argmax()] = True
+    else:
+        wanted[chains[_thickened(seed, spacing, REACH_MM / 2)]] = True
+    wanted[0] = False
+    if volumes[wanted].sum() < LEAST_MM3:
+        return np.zeros_like(found)
+    kept: BoolArray = wanted[chains] & found
+    return kept
+
+
+def _thickened(mask: BoolArray, spacing: Sequence[float], reach_mm: float) -> BoolArray:
+    """The mask grown along each axis (a box)."""
+    grown = mask.astype(np.uint8)
+    for axis, step in enumerate(spacing):
+        grown = maximum_filter1d(grown, 2 * int(np.ceil(reach_mm / step)) + 1, axis=axis)
+    return grown.astype(bool)
+
+
+def _foreground(logits: HalfArray, labels: Labels, covered: BoolArray) -> BoolArray:
+    """Voxels of the foreground."""
     found = np.zeros(covered.shape, dtype=bool)
     for start in range(0, covered.shape[0], _SLAB):
         rows = slice(start, start + _SLAB)
@@ -130,9 +168,4 @@ def _foreground(logits: HalfArray, labels: Labels, covered: BoolArray, spacing: 
             p: FloatArray = labels.probabilities(logits[:, rows])
             found[rows] = (p.max(axis=0) if labels.regions else p.sum(axis=0)) > 0.5
     found &= covered
-    pieces, count = label(found, structure=np.ones((3, 3, 3)))
-    volumes = np.bincount(pieces.ravel(), minlength=count + 1) * float(np.prod(spacing))
-    large = volumes >= LEAST_MM3
-    large[0] = False
-    kept: BoolArray = large[pieces]
-    return kept
+    return found

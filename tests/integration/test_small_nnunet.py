@@ -1,0 +1,166 @@
+"""A small nnU-Net model that was trained on phantoms: it finds the cord, and `follow` is `exact` near it."""
+
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+import softcord
+from softcord import models
+from softcord.engines.nnunet import NnunetOptions, predict_nnunet
+from softcord.phantoms import AnatomyOptions, make_phantom
+
+RAS = np.array([[0.0, 1], [1, 1], [2, 1]])
+ZOOMS = (1.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def folder(root, tmp_path_factory):
+    """A copy, so that its graph is not kept in the repository."""
+    return shutil.copytree(root / "tests/data/small-nnunet", tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return models.load(folder, device="cpu", threads=1)
+
+
+def phantom(seed, shape=(72, 72, 80), *, curved=True, tilt_deg=0.0):
+    anatomy = AnatomyOptions(pathology=False, ends=False, area_mm2=(50.0, 110.0), curved=curved)
+    return make_phantom(seed, shape=shape, contrast="T2w", anatomy=anatomy, tilt_deg=tilt_deg)
+
+
+def run(model, image, zooms=ZOOMS, mode="exact", cord=None):
+    find_cord = None if cord is None else lambda: cord
+    return predict_nnunet([image], zooms, RAS, model.network, NnunetOptions(mode), find_cord=find_cord)
+
+
+def near(cord, zooms):
+    """Voxels within 10 mm of the cord."""
+    return distance_transform_edt(~cord, sampling=zooms) <= 10
+
+
+def dice(found, true):
+    return 2 * (found & true).sum() / (found.sum() + true.sum())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_finds_the_cord_on_unseen_phantoms(model, seed):
+    made = phantom(seed)
+    assert dice(run(model, made.image).probabilities[0] > 0.5, made.share > 0.5) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("seed", "options"),
+    [(3, {"curved": False}), (4, {"tilt_deg": 25.0}), (5, {"curved": True})],
+    ids=["straight", "oblique", "curved"],
+)
+def test_follow_is_exact_near_the_cord_and_computes_less(model, seed, options):
+    made = phantom(seed, (120, 120, 72), **options)
+    exact = run(model, made.image)
+    guess = np.zeros(made.image.shape, dtype=bool)
+    guess[..., 30:34] = made.share[..., 30:34] > 0.5  # a few slices: the rest must be followed
+    follow = run(model, made.image, mode="follow", cord=guess)
+
+    cord = exact.probabilities[0] > 0.5
+    known = near(cord & (made.share > 0), ZOOMS)
+    difference = np.abs(follow.probabilities[0] - exact.probabilities[0])
+    assert difference[known].max() <= 1e-6
+    assert follow.tiles == exact.tiles == exact.computed > follow.computed
+
+
+def test_without_a_place_to_start_all_of_the_image_is_looked_at(model):
+    made = phantom(6, (72, 72, 72))
+    exact, follow = run(model, made.image), run(model, made.image, mode="follow")
+    cord = (exact.probabilities[0] > 0.5) & (made.share > 0)
+    difference = np.abs(follow.probabilities[0] - exact.probabilities[0])
+    assert difference[near(cord, ZOOMS)].max() <= 1e-6
+
+
+def test_a_wrong_place_to_start_does_not_lose_the_cord(model):
+    made = phantom(8, (72, 72, 72))
+    wrong = np.zeros(made.image.shape, dtype=bool)
+    wrong[:3, :3, :3] = True
+    follow = run(model, made.image, mode="follow", cord=wrong)
+    assert dice(follow.probabilities[0] > 0.5, made.share > 0.5) >= 0.85
+
+
+@pytest.mark.parametrize("name", ["sub-ex2014_acq-crop_T2w", "sub-ex2014_acq-crop_T1w"])
+def test_follow_is_exact_near_the_cord_on_real_images(model, shared, name):
+    image = nib.as_closest_canonical(nib.load(shared / "data/bids/sub-ex2014/anat" / f"{name}.nii.gz"))
+    data = image.get_fdata(dtype=np.float32)
+    zooms = tuple(float(z) for z in image.header.get_zooms()[:3])
+    exact = run(model, data, zooms)
+    guided = softcord.segment(image, model=model, mode="follow").soft
+    cord = exact.probabilities[0] > 0.5
+    assert cord.any()
+    difference = np.abs(guided.get_fdata(dtype=np.float32) - exact.probabilities[0])
+    largest = near(cord, zooms) & (guided.get_fdata() > 0)
+    assert difference[largest].max() <= 1e-6
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPI", "PSR"])
+def test_the_model_sees_the_orientation_that_it_was_trained_on(model, axes):
+    made = phantom(1, (64, 72, 80))
+    plain = nib.Nifti1Image((made.image * 1000).astype(np.float32), made.affine)
+    turned = plain.as_reoriented(
+        nib.orientations.ornt_transform(
+            nib.io_orientation(plain.affine), nib.orientations.axcodes2ornt(tuple(axes))
+        )
+    )
+    expected = softcord.segment(plain, model=model, mode="exact").soft
+    found = nib.as_closest_canonical(softcord.segment(turned, model=model, mode="exact").soft)
+    assert np.abs(found.get_fdata() - expected.get_fdata()).max() <= 1e-4
+
+
+def test_the_command_writes_map_and_sidecar_without_torch(folder, tmp_path):
+    made = phantom(0, (64, 64, 64))
+    image = tmp_path / "t2.nii.gz"
+    nib.save(nib.Nifti1Image((made.image * 1000).astype(np.int16), made.affine), image)
+    code = f"""
+import sys
+from softcord.cli import main
+status = main(["segment", {str(image)!r}, "--model", {str(folder)!r}, "--mode", "exact", "--mirror", "-q"])
+assert status == 0, status
+assert not {{"torch", "nnunetv2", "pandas", "matplotlib"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    import json
+
+    record = json.loads((tmp_path / "t2_softseg.json").read_text())
+    assert (record["Mode"], record["Mirror"], record["ModelSHA256"]) == (
+        "exact",
+        True,
+        models.describe(folder).sha256,
+    )
+    assert record["TilesOfGrid"] == record["TilesComputed"] > 1
+    soft = nib.load(tmp_path / "t2_softseg.nii.gz").get_fdata()
+    assert dice(soft > 0.5, made.share > 0.5) >= 0.85
+
+
+def test_the_graph_is_made_once_and_again_when_a_file_changes(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("softcord-graphs"))
+    models.load(copy, device="cpu")
+    (graph,) = (copy / "softcord-graphs").glob("*.onnx")
+    made = graph.stat().st_mtime_ns
+    models.load(copy, device="cpu")
+    assert graph.stat().st_mtime_ns == made
+    dataset = copy / "dataset.json"
+    dataset.write_text(dataset.read_text() + "\n")
+    models.load(copy, device="cpu")
+    (other,) = (copy / "softcord-graphs").glob("*.onnx")
+    assert other.name != graph.name
+
+
+def test_a_checkpoint_of_other_plans_is_refused_by_the_name_of_the_weight(folder, tmp_path):
+    from softcord.errors import ModelError
+
+    copy = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("softcord-graphs"))
+    plans = copy / "plans.json"
+    plans.write_text(plans.read_text().replace("24", "32"))
+    with pytest.raises(ModelError, match=r"encoder.stages.2.0.convs.0.conv.weight has the shape"):
+        models.load(copy, device="cpu")
