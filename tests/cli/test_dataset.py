@@ -24,8 +24,8 @@ def run(tmp_path, step, recipe, *words):
         "split": [tmp_path / "data", "-o", tmp_path / "split"],
         "soft-labels": [tmp_path / "data", "-o", tmp_path / "soft", "--jobs", "1"],
         "convert": [
-            *[tmp_path / "data", "--split", tmp_path / "split", "--soft", tmp_path / "soft"],
-            *["-o", tmp_path / "raw", "--jobs", "1"],
+            *[tmp_path / "data", "--split", tmp_path / "split", "-o", tmp_path / "raw", "--jobs", "1"],
+            *(["--soft", tmp_path / "soft"] if (tmp_path / "soft").exists() else []),
         ],
     }
     return main(["dataset", step, *map(str, [recipe, *places[step], *words])])
