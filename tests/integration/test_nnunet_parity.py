@@ -127,3 +127,40 @@ def test_the_probabilities_of_a_trained_model_are_those_of_nnunet(root, tmp_path
     )
     assert np.abs(found - expected[1]).max() <= 1e-3
     assert ((found > 0.5) == (expected_labels == 1)).mean() >= 0.9999
+
+
+@pytest.mark.filterwarnings("ignore")  # nnU-Net's own
+def test_each_class_of_several_gets_a_map_of_its_own(tmp_path):
+    import json
+
+    import nibabel as nib
+
+    from softcord.cli import main
+
+    dataset = make.make_dataset(channels=2, labels={"background": 0, "lesion": 1, "spinal_cord": 2})
+    folder = make.write_model(tmp_path / "model", make.make_plans(channels=2), dataset, outputs=3)
+    first, second = image_of((1.0, 1.0, 1.0), 2)
+    paths = [tmp_path / "sub-01_T2w.nii.gz", tmp_path / "other.nii.gz"]
+    for path, data in zip(paths, (first, second), strict=True):
+        nib.save(nib.Nifti1Image(data, np.eye(4)), path)
+    arguments = [
+        "segment",
+        str(paths[0]),
+        "--channel",
+        str(paths[1]),
+        "--model",
+        str(folder),
+        "--mode",
+        "exact",
+    ]
+    assert main([*arguments, "-q"]) in (0, 4)
+    names = ["sub-01_space-orig_label-SC_desc-T2w_probseg", "sub-01_space-orig_label-lesion_desc-T2w_probseg"]
+    record = json.loads((tmp_path / f"{names[0]}.json").read_text())
+    assert (record["Class"], record["OtherClasses"], record["Channels"]) == ("spinal_cord", ["lesion"], 2)
+    assert set(record["Outputs"]) == {f"{names[0]}.nii.gz", f"{names[1]}.nii.gz", f"{names[0]}.json"}
+    cord, lesion = (nib.load(tmp_path / f"{name}.nii.gz").get_fdata() for name in names)
+    network = models.load(folder, device="cpu").network
+    made = predict_nnunet([first, second], (1.0, 1.0, 1.0), RAS, network, NnunetOptions(mode="exact"))
+    assert np.abs(lesion - made.probabilities[0]).max() < 1e-4
+    assert np.abs(cord - made.probabilities[1]).max() < 1e-4
+    assert main([*arguments, "-q", "--resume"]) in (0, 4)

@@ -1,5 +1,6 @@
 """A small nnU-Net model that was trained on phantoms: it finds the cord, and `follow` is `exact` near it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -129,8 +130,6 @@ assert status == 0, status
 assert not {{"torch", "nnunetv2", "pandas", "matplotlib"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-    import json
-
     record = json.loads((tmp_path / "t2_softseg.json").read_text())
     assert (record["Mode"], record["Mirror"], record["ModelSHA256"]) == (
         "exact",
@@ -164,3 +163,31 @@ def test_a_checkpoint_of_other_plans_is_refused_by_the_name_of_the_weight(folder
     plans.write_text(plans.read_text().replace("24", "32"))
     with pytest.raises(ModelError, match=r"encoder.stages.2.0.convs.0.conv.weight has the shape"):
         models.load(copy, device="cpu")
+
+
+def test_a_model_trained_on_crops_sees_the_crop(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "crop", ignore=shutil.ignore_patterns("softcord-graphs"))
+    faces = ("left", "right", "posterior", "anterior", "inferior", "superior")
+    (copy / "crop_metadata.json").write_text(json.dumps(dict.fromkeys(faces, 15)))
+    cropping = models.load(copy, device="cpu", threads=1)
+    made = phantom(2, (110, 100, 64))
+    cord = made.share > 0.5
+    found = run(cropping, made.image, cord=cord).probabilities[0]
+    box = cropping.network.margins.box(cord, ZOOMS)
+    alone = run(models.load(folder, device="cpu", threads=1), np.ascontiguousarray(made.image[box]))
+    assert np.array_equal(found[box], alone.probabilities[0])
+    found[box] = 0
+    assert not found.any()
+
+
+def test_options_of_other_models_and_other_numbers_of_channels_are_refused(model):
+    from softcord.errors import UsageError
+
+    image = nib.Nifti1Image(np.ones((8, 8, 8), dtype=np.float32), np.eye(4))
+    for options, reason in (
+        ({"model": "softcord", "mode": "exact"}, "for nnU-Net models"),
+        ({"model": model, "uncertainty": True}, "uncertainty"),
+        ({"model": model, "channels": [image]}, "takes 1 channels"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            softcord.segment(image, **options)

@@ -1,4 +1,4 @@
-"""From a recipe to a release: get, split, convert, plan, train, export, each done once."""
+"""From a recipe to a release: get, split, soft labels, convert, plan, train, export, each done once."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEPS = ("get", "split", "convert", "plan", "run", "export")
+STEPS = ("get", "split", "soft-labels", "convert", "plan", "run", "export")
 
 
 class _Journal:
@@ -96,8 +96,9 @@ def train_all(
     """Do everything from a recipe to a release, or go on with it.
 
     A step is done again only if what it is made from has changed; one that was interrupted goes on where it
-    was. Results are in `data`, `split`, `raw`, `run` and `release` below `out`; `log.txt` says what was done
-    when, and `steps` holds a stamp for each step.
+    was. Results are in `data`, `split`, `soft`, `raw`, `run` and `release` below `out`; `log.txt` says what
+    was done when, and `steps` holds a stamp for each step. Soft labels are averaged over the contrasts of
+    each person, see `softcord.dataset.make_soft_labels`; a training on hard labels makes none.
 
     Parameters
     ----------
@@ -138,7 +139,8 @@ def train_all(
     plan_options.check()
     dataset.read_recipe(recipe)  # a mistake there is said before anything is fetched
     recipe_sha256 = file_sha256(recipe)
-    data, split, raw, run, releases = (out / part for part in ("data", "split", "raw", "run", "release"))
+    data, split, soft = (out / part for part in ("data", "split", "soft"))
+    raw, run, releases = (out / part for part in ("raw", "run", "release"))
     jobs = max(1, workers)
 
     def get() -> Path:
@@ -151,8 +153,15 @@ def train_all(
         dataset.split_subjects(recipe, data, split, overwrite=True)
         return split
 
+    def soft_labels() -> Path:
+        if options.labels != "hard":
+            dataset.make_soft_labels(recipe, data, soft, jobs=jobs)
+        soft.mkdir(exist_ok=True)
+        return soft
+
     def convert() -> Path:
-        made = dataset.convert(recipe, data, raw, split=split, jobs=jobs, overwrite=True)
+        averaged = soft if options.labels != "hard" else None
+        made = dataset.convert(recipe, data, raw, split=split, soft=averaged, jobs=jobs, overwrite=True)
         if made.failed:
             case, error = made.failed[0]
             raise InputError(f"{len(made.failed)} cases cannot be converted, first {case}: {error}")
@@ -185,7 +194,9 @@ def train_all(
         journal.note(f"softcord train all {recipe}")
         journal.do("get", [recipe_sha256], get)
         journal.do("split", [recipe_sha256, _states(data)], split_people)
-        source = journal.do("convert", [recipe_sha256, _states(split), _states(data)], convert)
+        made_from = [recipe_sha256, _states(split), _states(data), options.labels]
+        journal.do("soft-labels", made_from, soft_labels)
+        source = journal.do("convert", made_from, convert)
         plans = journal.do("plan", [_states(source), asdict(plan_options)], lambda: plan_run(source))
         trained = journal.do("run", [file_sha256(plans), asdict(options), str(fold)], train_run)
         planned, _ = open_run(run)

@@ -10,7 +10,7 @@ from softcord.phantoms import Tissue
 from softcord.train.config import NetworkConfig
 from softcord.train.reading import from_dict, read_config, to_dict
 
-PARTS = ["softcord-compact.yaml", *(f"softcord-compact-{part}.yaml" for part in (2, 3, 4))]
+PARTS = ["softcord-compact.yaml", *(f"softcord-compact-{part}.yaml" for part in (2, 3, 4, 5))]
 
 
 @pytest.fixture(params=PARTS)
