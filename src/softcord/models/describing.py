@@ -29,6 +29,7 @@ def describe_installed(installed: Installed) -> ModelInfo:
         folder=installed.content,
         size_bytes=installed.size_bytes,
         config={**installed.facts, **origin},
+        classes=_classes(installed.facts),
     )
 
 
@@ -53,6 +54,7 @@ def describe_folder(folder: Path) -> ModelInfo:
         folder=folder,
         size_bytes=sum((folder / name).stat().st_size for name in files),
         config=facts,
+        classes=_classes(facts),
     )
 
 
@@ -60,6 +62,14 @@ def content_sha256(files: dict[str, str]) -> str:
     """SHA-256 of a set of files, from their names and that of each."""
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(files.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _classes(facts: dict[str, Any]) -> tuple[str, ...]:
+    """Names of what an nnU-Net model finds, as `softcord.engines.nnunet.labels` has them."""
+    classes = {str(name): value for name, value in (facts.get("classes") or {}).items() if name != "ignore"}
+    if any(isinstance(value, list) for value in classes.values()):  # regions
+        return tuple(classes)
+    return tuple(sorted(classes, key=lambda name: classes[name]))
 
 
 def _sentence(kind: str, facts: dict[str, Any]) -> str:

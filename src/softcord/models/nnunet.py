@@ -43,7 +43,7 @@ class NnunetFolder:
     folder : Path
         Holds `plans.json`.
     files : dict of str to str
-        SHA-256 of each file that decides on the result.
+        SHA-256 of each file that the model is of.
     plans, dataset : dict
         Content of `plans.json` and `dataset.json`.
     labels : Labels
@@ -82,7 +82,8 @@ def read_nnunet_folder(folder: Path, *, name: str) -> NnunetFolder:
     crop = folder / CROP
     margins = read_margins(_read_json(crop)) if crop.is_file() else None
     checkpoints = _checkpoints(folder)
-    used = [folder / "plans.json", folder / "dataset.json", *([crop] if margins else []), *checkpoints]
+    used = [folder / "plans.json", folder / "dataset.json", *sorted(folder.glob("fold_*/checkpoint_*.pth"))]
+    used += [crop] if margins else []
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in used}
     sha256 = content_sha256(files)
     try:
