@@ -50,7 +50,7 @@ def from_plain(kind: type[T], content: object, source: str) -> T:
 def _build(kind: Any, content: object, source: str, where: str) -> object:  # noqa: ANN401  a class
     if not isinstance(content, dict):
         name = where.rstrip(".") or "the file"
-        raise InputError(f"{source}: {name} must be a mapping of keys to values, got {content!r:.60}.")
+        raise InputError(f"{source}: {name} must be a mapping, got {type(content).__name__}.")
     known = {f.name: f for f in fields(kind)}
     unknown = [key for key in content if key not in known]
     if unknown:
@@ -81,11 +81,11 @@ def _value(hint: Any, value: object, source: str, where: str) -> object:  # noqa
         raise InputError(f"{source}: {where} must be one of {choices}, got {value!r}.")
     if origin is dict and isinstance(value, dict):
         return {str(key): _value(inner[1], item, source, f"{where}.{key}") for key, item in value.items()}
-    if origin is tuple and isinstance(value, list):
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+    if origin in (list, tuple) and isinstance(value, list):
+        kinds = inner if origin is tuple and inner[-1] is not Ellipsis else [inner[0]] * len(value)
         if len(kinds) == len(value):
             pairs = enumerate(zip(kinds, value, strict=True))
-            return tuple(_value(kind, item, source, f"{where}[{n}]") for n, (kind, item) in pairs)
+            return origin(_value(kind, item, source, f"{where}[{n}]") for n, (kind, item) in pairs)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):

@@ -226,7 +226,7 @@ def said(case: Case, folder: Path) -> tuple[int, str]:
         code = main(["models", "install", *arguments])
     (line,) = stderr.getvalue().strip().splitlines()
     assert line.startswith("softcord: error: "), line
-    line = line.removeprefix("softcord: error: ").replace(f"{folder}/work/", "").replace(str(folder), "~")
+    line = line.removeprefix("softcord: error: ").replace(f"{folder / 'work'}/", "").replace(str(folder), "~")
     return code, re.sub(r"SHA-256 is [0-9a-f]{64}", "SHA-256 is 6c1f…", line).replace(NO_BYTES, "0000…")
 
 

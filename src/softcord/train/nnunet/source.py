@@ -17,6 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from softcord.checksum import file_sha256
 from softcord.engines.nnunet.checkpoint import read_checkpoint
 from softcord.errors import InputError, ModelError
+from softcord.models.archive import open_archive
 from softcord.train.nnunet.dataset import RawDataset, axes_of
 from softcord.train.nnunet.layout import read_json
 from softcord.train.nnunet.topology import CONFIGURATION, check_patch
@@ -227,7 +228,7 @@ def _folder_of(model: str | Path) -> Iterator[Path]:
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Plans, dataset and checkpoints, under names of our own choice."""
-    with zipfile.ZipFile(archive) as content:
+    with open_archive(archive, shown=str(archive)) as content:
         for member in content.infolist():
             path = PurePosixPath(member.filename)
             if path.name in ("plans.json", "dataset.json"):
