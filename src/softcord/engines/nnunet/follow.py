@@ -108,8 +108,9 @@ def _covering(spans: Iterable[tuple[int, int]]) -> set[int]:
     """Starts of as few spans as cover what all cover."""
     ordered = sorted(spans)
     kept, reached = {ordered[0][0]}, ordered[0][1]
-    for (start, stop), following in zip(ordered[1:], [*ordered[2:], None], strict=True):
-        if following is None or following[0] > reached:
+    for number in range(1, len(ordered)):
+        start, stop = ordered[number]
+        if number == len(ordered) - 1 or ordered[number + 1][0] > reached:
             kept.add(start)
             reached = stop
     return kept

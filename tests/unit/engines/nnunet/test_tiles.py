@@ -57,14 +57,15 @@ def test_logits_beyond_half_precision_are_an_error_and_no_empty_map():
         blend.mean()
 
 
-def test_few_tiles_cover_everything():
-    grid = tile_grid((100, 64, 70), (32, 32, 32))
+@pytest.mark.parametrize("shape", [(100, 64, 70), (100, 64, 32), (32, 32, 70)])
+def test_few_tiles_cover_everything(shape):
+    grid = tile_grid(shape, (32, 32, 32))
     chosen = covering_tiles(grid)
-    covered = np.zeros((100, 64, 70), dtype=bool)
+    covered = np.zeros(shape, dtype=bool)
     for number in chosen:
         covered[grid[number]] = True
     assert covered.all()
-    assert len(chosen) <= len(grid) / 3
+    assert len(chosen) < len(grid)
 
 
 def test_tiles_near_a_place_are_those_within_reach():
