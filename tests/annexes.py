@@ -31,6 +31,11 @@ def make_annex(root: Path, subjects: list[str], contrasts=("T2w",), shape=(16, 1
             image = add_case(root, f"sub-{subject}_{contrast}", shape=shape)
             image.with_name(f"sub-{subject}_{contrast}.json").write_text("{}", encoding="utf-8")
     write_participants(root, {f"sub-{subject}": {"pathology": "HC"} for subject in subjects})
+    return annex(root)
+
+
+def annex(root: Path) -> Path:
+    """Put a folder of files under git-annex, with the tag r1."""
     git(root, "init", "-q", "-b", "main")
     git(root, "annex", "init", "-q", "source")
     git(root, "config", "annex.largefiles", "include=*.nii.gz")

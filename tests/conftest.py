@@ -37,6 +37,13 @@ def shared() -> Path:
     return _SHARED
 
 
+@pytest.fixture(scope="session")
+def shared_bids() -> Path | None:
+    """The dataset of real images; None without it, for a test that has phantoms to take instead."""
+    folder = _SHARED / "data" / "bids"
+    return folder if folder.is_dir() else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

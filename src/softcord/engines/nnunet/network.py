@@ -107,10 +107,21 @@ class NnunetNetwork:
         """The soft map of probabilities of the only label."""
         if (self.scale, self.shift) == (1.0, 0.0):
             return probabilities
-        p = np.clip(probabilities, 1e-7, 1 - 1e-7)
-        logit = np.log(p / (1 - p)) * np.float32(self.scale) + np.float32(self.shift)
-        calibrated: FloatArray = (1 / (1 + np.exp(-logit))).astype(np.float32)
-        return np.where(probabilities > 0, calibrated, np.float32(0))
+        return rescale(probabilities, self.scale, self.shift)
+
+
+def rescale(probabilities: FloatArray, scale: float, shift: float) -> FloatArray:
+    """Probabilities whose logits are multiplied by `scale` and shifted by `shift`; 0 stays 0.
+
+    Examples
+    --------
+    >>> rescale(np.array([0.0, 0.5, 0.9], dtype=np.float32), 2.0, 0.0).round(3).tolist()
+    [0.0, 0.5, 0.9879999756813049]
+    """
+    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    logit = np.log(p / (1 - p)) * np.float32(scale) + np.float32(shift)
+    rescaled: FloatArray = (1 / (1 + np.exp(-logit))).astype(np.float32)
+    return np.where(probabilities > 0, rescaled, np.float32(0))
 
 
 def _orientation(labels: Labels, reader: str) -> npt.NDArray[np.float64] | None:

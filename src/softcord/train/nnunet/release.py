@@ -25,6 +25,7 @@ import torch
 import softcord
 from softcord.checksum import file_sha256
 from softcord.errors import InputError, OutputError, UsageError
+from softcord.train.nnunet.calibration import read_calibration, with_calibration
 from softcord.train.nnunet.card import model_card
 from softcord.train.nnunet.layout import Run, open_run, read_json
 from softcord.train.nnunet.training import OPTIONS
@@ -121,7 +122,7 @@ def release(
     provenance = collect_provenance(run, record, checkpoints, name=name, day=day)
     files: dict[str, bytes | Path] = {
         f"{stem}/{run.model.name}/plans.json": run.plans,
-        f"{stem}/{run.model.name}/dataset.json": _as_json(released_dataset(run, record)),
+        f"{stem}/{run.model.name}/dataset.json": _as_json(released_dataset(run, record, list(checkpoints))),
         f"{stem}/model_card.md": model_card(provenance).encode(),
         f"{stem}/provenance.json": _as_json(provenance),
     }
@@ -176,8 +177,8 @@ def _check_drift(folder: Path, *, accept: bool) -> None:
         )
 
 
-def released_dataset(run: Run, record: dict[str, Any]) -> dict[str, Any]:
-    """dataset.json with the orientation of the images where SCT looks for it, in SCT's letters."""
+def released_dataset(run: Run, record: dict[str, Any], folds: Sequence[str]) -> dict[str, Any]:
+    """dataset.json with the calibration, and the images' orientation where SCT looks, in SCT's letters."""
     content = read_json(run.preprocessed / "dataset.json", "Plan again.")
     if len(record["orientations"]) != 1:
         raise InputError(
@@ -186,7 +187,8 @@ def released_dataset(run: Run, record: dict[str, Any]) -> dict[str, Any]:
         )
     (orientation,) = record["orientations"]
     own = {**(content.get("softcord") or {}), "orientation": orientation}
-    return {**content, "image_orientation": orientation.translate(_OPPOSITE), "softcord": own}
+    content |= {"image_orientation": orientation.translate(_OPPOSITE), "softcord": own}
+    return with_calibration(content, read_calibration(run, folds))
 
 
 def released_checkpoint(path: Path, *, optimiser: bool) -> dict[str, Any]:
@@ -306,6 +308,7 @@ def collect_provenance(
             **_told(plans["configurations"][run.configuration]),
         },
         "from": record.get("from"),
+        "calibration": read_calibration(run, list(checkpoints)),
         "folds": {
             fold: {
                 "checkpoint_sha256": file_sha256(path),

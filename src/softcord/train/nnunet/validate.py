@@ -20,6 +20,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from softcord import scores
 from softcord.nifti import write_text
 from softcord.progress import track
+from softcord.train.nnunet.calibration import fit, keep_calibration, tally
 from softcord.train.nnunet.layout import Run, read_json, what_it_prints_to_the_log
 
 
@@ -53,6 +54,9 @@ def validate(
 ) -> list[Validation]:
     """Predict the validation cases of a fold and write validation.tsv beside the checkpoint.
 
+    A model with one label is calibrated on them, see `softcord.train.nnunet.calibration`; the table is of its
+    shares before that.
+
     Parameters
     ----------
     run : Run
@@ -71,15 +75,19 @@ def validate(
     """
     names = _validation_cases(run, fold)
     rows: list[Validation] = []
+    tallies = []
     predictor, labels, arrays = _predictor(run, checkpoint, device)
     for name in track(names, "validate", enabled=progress):
         data = torch.from_numpy(blosc2.open(str(arrays / f"{name}.b2nd"), mode="r")[:])
         label = blosc2.open(str(arrays / f"{name}_seg.b2nd"), mode="r")[:][0]
         with what_it_prints_to_the_log():
             logits = predictor.predict_sliding_window_return_logits(data).float()
-        if soft:
-            true = blosc2.open(str(run.soft / f"{name}.b2nd"), mode="r")[:][0]
+        has_share = len(logits) == 2 and len(labels) == 1
+        if has_share:
             share = logits.softmax(0)[1].cpu().numpy()
+            true = blosc2.open(str(run.soft / f"{name}.b2nd"), mode="r")[:][0] if soft else label == 1
+            tallies.append(tally(share, true))
+        if soft:
             rows.append(
                 Validation(
                     name,
@@ -95,6 +103,7 @@ def validate(
             one, other = found == value, label == value
             ratio = scores.volume_ratio(one.astype(float), other.astype(float))
             rows.append(Validation(name, label_name, scores.dice(one, other), float("nan"), ratio))
+    keep_calibration(run, fold, fit([each for each in tallies if each is not None]))
     write_text(_table(rows), run.fold(fold) / Validation.FILE, overwrite=True)
     return rows
 

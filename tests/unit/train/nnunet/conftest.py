@@ -49,3 +49,15 @@ def trained(planned, tmp_path_factory):
     shutil.copytree(planned.folder, folder)
     train(folder, TrainOptions(epochs=2, iterations=2, validation_iterations=1), device="cpu", threads=1)
     return replace(planned, folder=folder)
+
+
+@pytest.fixture(scope="session")
+def tuned(dataset, root, tmp_path_factory):
+    """The trained model of the tests, trained on for two short epochs: a run whose network finds the cord."""
+    pytest.importorskip("nnunetv2", reason="needs nnU-Net, which comes with softcord[train]")
+    from softcord.train.nnunet.finetune import finetune
+    from softcord.train.nnunet.trainers import TrainOptions
+
+    options = TrainOptions(epochs=2, iterations=2, validation_iterations=1, learning_rate=1e-4)
+    out = tmp_path_factory.mktemp("runs") / "tuned"
+    return finetune(dataset, root / "tests/data/small-nnunet", out, options, device="cpu", threads=1).run
