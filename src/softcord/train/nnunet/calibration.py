@@ -3,7 +3,8 @@
 It is fitted on the validation cases of the fold, whose people the network has not seen, on all voxels of
 them, as it is applied to all: a scale below 1 makes the many faint voxels far from the cord count, and the
 fit must see that. A scale cannot mend every bias: where the edge lies wrong, a network would be made surer
-and surer for next to nothing. So a scale that does not halve the error is not taken.
+and surer for next to nothing, or made to blur a wrong edge until the sum is right. So a scale that does not halve
+the error, or with which the map says less about the truth (its cross-entropy rises), is not taken.
 """
 
 import math
@@ -36,19 +37,26 @@ class Tally:
     ----------
     shares : (N,) array of float
         Distinct shares, each the mean of its bin.
-    counts : (N,) array of float
-        Voxels of each.
+    counts, held : (N,) array of float
+        Voxels of each, and the sum of the true shares in them.
     true : float
         Sum of the true shares, in voxels.
     """
 
     shares: FloatArray
     counts: FloatArray
+    held: FloatArray
     true: float
 
     def bias(self, scale: float) -> float:
         """Soft volume over the true one, less 1."""
         return float(rescale(self.shares, scale, 0.0) @ self.counts) / self.true - 1
+
+    def entropy(self, scale: float) -> float:
+        """Cross-entropy of the scaled shares with the true ones, per voxel of cord."""
+        shares = np.clip(rescale(self.shares, scale, 0.0), 1e-12, 1 - 1e-12)
+        total = self.held @ np.log(shares) + (self.counts - self.held) @ np.log1p(-shares)
+        return -float(total) / self.true
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +89,16 @@ def tally(share: FloatArray, true: FloatArray) -> Tally | None:
     """
     if not true.any() or scores.soft_dice(share, true) < FOUND:
         return None
-    p = np.clip(share[share > 0].astype(np.float64), 1e-7, 1 - 1e-7)
+    some = share > 0
+    p = np.clip(share[some].astype(np.float64), 1e-7, 1 - 1e-7)
     place = np.digitize(np.log(p / (1 - p)), _BINS)
     counts = np.bincount(place, minlength=len(_BINS) + 1).astype(float)
-    sums = np.bincount(place, weights=p, minlength=len(_BINS) + 1)
+    sums, held = (
+        np.bincount(place, weights=values, minlength=len(_BINS) + 1)
+        for values in (p, true[some].astype(float))
+    )
     kept = counts > 0
-    return Tally(sums[kept] / counts[kept], counts[kept], float(true.sum(dtype=np.float64)))
+    return Tally(sums[kept] / counts[kept], counts[kept], held[kept], float(true.sum(dtype=np.float64)))
 
 
 def fit(tallies: Sequence[Tally]) -> Calibration | None:
@@ -110,7 +122,8 @@ def fit(tallies: Sequence[Tally]) -> Calibration | None:
         at += -1 if costs[at - 1] < costs[at + 1] else 1
     bounds = (grid[max(at - 1, 0)], grid[min(at + 1, _STEPS - 1)])
     scale = float(minimize_scalar(cost, bounds=bounds, method="bounded").x)
-    if cost(scale) > GAIN**2 * costs[_STEPS // 2]:
+    said = [mean(each.entropy(at) for each in tallies) for at in (1.0, scale)]
+    if cost(scale) > GAIN**2 * costs[_STEPS // 2] or said[1] > said[0]:
         return None
     before, after = (mean(each.bias(each_scale) for each in tallies) for each_scale in (1.0, scale))
     return Calibration(round(scale, 4), 0.0, len(tallies), round(before, 4), round(after, 4))

@@ -68,6 +68,15 @@ def test_a_bias_that_no_scale_mends_makes_no_network_surer():
     assert fit([tally(sharp, true_shares(5.0))]) is None
 
 
+def test_a_wrong_edge_is_not_blurred_until_the_sum_is_right():
+    """The edge lies too far inside and is as steep as it should be: a low scale would mend the sum alone."""
+    case = tally(true_shares(4.7), true_shares(5.0))
+    assert case.bias(1.0) < -0.08
+    assert abs(case.bias(0.78)) < 0.01  # so the sum alone would ask for it
+    assert case.entropy(0.78) > case.entropy(1.0)
+    assert fit([case]) is None
+
+
 def test_the_release_carries_the_calibration_which_softcord_applies_to_what_nnunet_says(
     tuned, dataset, tmp_path
 ):
