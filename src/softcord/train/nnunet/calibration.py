@@ -3,8 +3,8 @@
 It is fitted on the validation cases of the fold, whose people the network has not seen, on all voxels of
 them, as it is applied to all: a scale below 1 makes the many faint voxels far from the cord count, and the
 fit must see that. A scale cannot mend every bias: where the edge lies wrong, a network would be made surer
-and surer for next to nothing, or made to blur a wrong edge until the sum is right. So a scale that does not halve
-the error, or with which the map says less about the truth (its cross-entropy rises), is not taken.
+and surer for next to nothing, or made to blur a wrong edge until the sum is right. So a scale that does not
+halve the error, or with which the map says less about the truth (its cross-entropy rises), is not taken.
 """
 
 import math
