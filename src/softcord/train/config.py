@@ -13,17 +13,31 @@ def _check(name: str, value: object, rule: str, *, holds: bool) -> None:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Channels of each level, voxels folded into channels along each axis, and powers of the grey level."""
+    """The shape of the network.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Of each level, from the finest.
+    fold : (3,) tuple of int
+        Voxels folded into channels along each axis.
+    grey_powers : int
+        Degree of the polynomial in a voxel's grey level; 0: none.
+    edge : int
+        Channels of the layers at full resolution; 0: there are none.
+    """
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     fold: tuple[int, int, int] = (2, 2, 1)
     grey_powers: int = 0
+    edge: int = 0
 
     def __post_init__(self) -> None:
         fewest = min(self.channels, default=0)
         _check("channels", self.channels, "at least one number, each 1 or more", holds=fewest >= 1)
         _check("fold", self.fold, "1 or more along each axis", holds=min(self.fold) >= 1)
-        _check("grey_powers", self.grey_powers, "0 or more", holds=self.grey_powers >= 0)
+        for name in ("grey_powers", "edge"):
+            _check(name, getattr(self, name), "0 or more", holds=getattr(self, name) >= 0)
 
     @property
     def multiple(self) -> tuple[int, int, int]:
