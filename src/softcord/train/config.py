@@ -13,31 +13,17 @@ def _check(name: str, value: object, rule: str, *, holds: bool) -> None:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The shape of the network.
-
-    Attributes
-    ----------
-    channels : tuple of int
-        Of each level, from the finest.
-    fold : (3,) tuple of int
-        Voxels folded into channels along each axis.
-    grey_powers : int
-        Degree of the polynomial in a voxel's grey level; 0: none.
-    edge : int
-        Channels of the layers at full resolution; 0: there are none.
-    """
+    """Channels of each level, voxels folded into channels along each axis, and powers of the grey level."""
 
     channels: tuple[int, ...] = (16, 32, 64, 128)
     fold: tuple[int, int, int] = (2, 2, 1)
     grey_powers: int = 0
-    edge: int = 0
 
     def __post_init__(self) -> None:
         fewest = min(self.channels, default=0)
         _check("channels", self.channels, "at least one number, each 1 or more", holds=fewest >= 1)
         _check("fold", self.fold, "1 or more along each axis", holds=min(self.fold) >= 1)
-        for name in ("grey_powers", "edge"):
-            _check(name, getattr(self, name), "0 or more", holds=getattr(self, name) >= 0)
+        _check("grey_powers", self.grey_powers, "0 or more", holds=self.grey_powers >= 0)
 
     @property
     def multiple(self) -> tuple[int, int, int]:
@@ -88,6 +74,9 @@ class MixConfig:
         How often an image keeps its contrast.
     without_cord : float
         Share of phantoms without a cord: an empty canal, or no spine at all.
+    clean : float
+        Share of phantoms that are scanned without artefacts and with little noise: what the exact place of an
+        edge can be learned from.
     edge_weight : float
         How much voxels at the edge of a drawn mask count: raters differ there, phantoms do not.
     """
@@ -100,12 +89,13 @@ class MixConfig:
     coarse: float = 0.25
     keep_contrast: float = 0.25
     without_cord: float = 0.1
+    clean: float = 0.0
     edge_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("phantoms", "maps", "images", "nothing"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
-        for name in ("near_cord", "coarse", "keep_contrast", "without_cord", "edge_weight"):
+        for name in ("near_cord", "coarse", "keep_contrast", "without_cord", "clean", "edge_weight"):
             _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)
 
 

@@ -18,7 +18,7 @@ from softcord.checksum import file_sha256
 from softcord.errors import OutputError
 from softcord.models.folder import FORMAT
 from softcord.train.config import SynthConfig
-from softcord.train.network import EDGE_FEATURES, GREY_GAIN, GREY_MIDDLE, CompactUNet
+from softcord.train.network import GREY_GAIN, GREY_MIDDLE, CompactUNet
 from softcord.train.reading import to_dict
 
 OPSET = 18
@@ -40,12 +40,6 @@ class _Graph:
     def constant(self, name: str, values: np.ndarray) -> str:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
-
-    def conv(self, label: str, layer: nn.Conv3d, x: str) -> str:
-        weight = self.constant(f"{label}.weight", _array(layer.weight))
-        bias = self.constant(f"{label}.bias", _array(layer.bias))
-        pads = [n // 2 for n in layer.kernel_size] * 2
-        return self.add("Conv", x, weight, bias, pads=pads)
 
     def block(self, prefix: str, block: nn.Sequential, x: str) -> str:
         for n, layer in enumerate(block):
@@ -92,23 +86,16 @@ def to_onnx(network: CompactUNet) -> onnx.ModelProto:
         x = graph.add("ConvTranspose", x, ones, strides=[2, 2, 2], group=channels)
         x = graph.add("Concat", skips.pop(), x, axis=1)
         x = graph.block(f"up.{level}", _sequential(block), x)
-    features = x
-    x = graph.conv("head", network.head, features)
+    head = network.head
+    x = graph.add(
+        "Conv",
+        x,
+        graph.constant("head.weight", _array(head.weight)),
+        graph.constant("head.bias", _array(head.bias)),
+    )
     if network.grey_powers:
         x = _grey_polynomial(graph, x, folded, network.grey_powers)
-    x = graph.add("ConvTranspose", x, kernel, strides=[a, b, c])
-    if network.detail is not None and network.edge is not None:
-        each = graph.constant("unfold.ones", np.tile(fold, (EDGE_FEATURES, 1, 1, 1, 1)))
-        detail = graph.conv("detail", network.detail, features)
-        detail = graph.add("ConvTranspose", detail, each, strides=[a, b, c], group=EDGE_FEATURES)
-        middle = graph.constant("edge.middle.ones", np.float32(GREY_MIDDLE).reshape(1))
-        y = graph.add("Concat", graph.add("Sub", "image", middle), graph.add("Sigmoid", x), detail, axis=1)
-        for place, layer in enumerate(_sequential(network.edge)):
-            if isinstance(layer, nn.Conv3d):
-                y = graph.conv(f"edge.{place}", layer, y)
-            else:
-                y = graph.add("LeakyRelu", y, alpha=0.01)
-        graph.add("Add", x, y)
+    graph.add("ConvTranspose", x, kernel, strides=[a, b, c])
     graph.nodes[-1].output[0] = "logits"
     shape = [1, 1, "I", "J", "K"]
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)]

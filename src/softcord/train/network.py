@@ -6,9 +6,7 @@ below it.
 
 The edge is as sharp as the image all the same: the last layer says for each voxel how its logit depends on
 its own grey level (a polynomial whose coefficients come from the features), so that half-way between the grey
-levels of cord and fluid lies half the share, whichever of the two is brighter. What the folded features place
-wrongly by a part of a voxel, a few thin layers at full resolution put right: they see the grey levels, the
-share so far and some features of each voxel's neighbours.
+levels of cord and fluid lies half the share, whichever of the two is brighter.
 """
 
 import torch
@@ -17,7 +15,6 @@ from torch.nn import functional
 
 GREY_MIDDLE = 0.5  # of the scaled grey levels; powers are taken of the distance from it
 GREY_GAIN = 8.0  # so that coefficients near 1 make sharp edges
-EDGE_FEATURES = 6  # of each voxel, for the layers at full resolution
 
 
 class _Block(nn.Sequential):
@@ -34,22 +31,6 @@ class _Block(nn.Sequential):
         )
 
 
-class _Edge(nn.Sequential):
-    """Layers at full resolution; the last one starts at zero, so that nothing is changed at first."""
-
-    def __init__(self, channels: int) -> None:
-        last = nn.Conv3d(channels, 1, (3, 3, 1), padding=(1, 1, 0))
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        super().__init__(
-            nn.Conv3d(2 + EDGE_FEATURES, channels, 3, padding=1),
-            nn.LeakyReLU(0.01, inplace=True),
-            nn.Conv3d(channels, channels, (3, 3, 1), padding=(1, 1, 0)),
-            nn.LeakyReLU(0.01, inplace=True),
-            last,
-        )
-
-
 class CompactUNet(nn.Module):
     """A U-Net on folded voxels.
 
@@ -61,13 +42,9 @@ class CompactUNet(nn.Module):
         Voxels along each axis that are folded into channels.
     grey_powers : int
         Degree of the polynomial in the grey level; 0: the logit comes from the features alone.
-    edge : int
-        Channels of the layers at full resolution; 0: there are none.
     """
 
-    def __init__(
-        self, channels: tuple[int, ...], fold: tuple[int, int, int], grey_powers: int = 0, edge: int = 0
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...], fold: tuple[int, int, int], grey_powers: int = 0) -> None:
         super().__init__()
         self.channels, self.fold, self.grey_powers = tuple(channels), tuple(fold), grey_powers
         folded = fold[0] * fold[1] * fold[2]
@@ -78,8 +55,6 @@ class CompactUNet(nn.Module):
             for fine, coarse in zip(channels[-2::-1], channels[:0:-1], strict=True)
         )
         self.head = nn.Conv3d(channels[0], folded * (1 + grey_powers), 1)
-        self.detail = nn.Conv3d(channels[0], folded * EDGE_FEATURES, 1) if edge else None
-        self.edge = _Edge(edge) if edge else None
 
     @property
     def multiple(self) -> tuple[int, int, int]:
@@ -102,23 +77,11 @@ class CompactUNet(nn.Module):
         for block in self.up:
             x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
             x = block(torch.cat([skips.pop(), x], dim=1))
-        features = x
         x, *coefficients = self.head(x).chunk(1 + self.grey_powers, dim=1)
         for power, coefficient in enumerate(coefficients):
             x = x + coefficient * grey * (grey / GREY_GAIN) ** power
-        logits = self._unfolded(x)
-        if self.detail is None or self.edge is None:
-            return logits
-        detail = self._unfolded(self.detail(features))
-        seen = torch.cat([image - GREY_MIDDLE, torch.sigmoid(logits), detail], dim=1)
-        return logits + self.edge(seen)
-
-    def _unfolded(self, x: torch.Tensor) -> torch.Tensor:
-        """Channels back to voxels: (N, F a b c, I, J, K) to (N, F, a I, b J, c K)."""
-        a, b, c = self.fold
-        n, channels, i, j, k = x.shape
-        x = x.reshape(n, channels // (a * b * c), a, b, c, i, j, k)
-        return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, -1, a * i, b * j, c * k)
+        x = x.reshape(n, a, b, c, i // a, j // b, k // c)
+        return x.permute(0, 4, 1, 5, 2, 6, 3).reshape(n, 1, i, j, k)
 
 
 def grown(weights: dict[str, torch.Tensor], network: CompactUNet) -> dict[str, torch.Tensor]:
@@ -143,8 +106,7 @@ def grown(weights: dict[str, torch.Tensor], network: CompactUNet) -> dict[str, t
         If the smaller network does not fit into the larger one.
     """
     target = network.state_dict()
-    new_layers = {name for name in target if name.startswith(("detail.", "edge."))} - set(weights)
-    if set(weights) | new_layers != set(target):
+    if set(weights) != set(target):
         raise ValueError("the weights are of a network with another number of levels")
     narrow = [weights[f"down.{depth}.0.weight"].shape[0] for depth in range(len(network.channels))]
     wide = list(network.channels)
@@ -152,7 +114,7 @@ def grown(weights: dict[str, torch.Tensor], network: CompactUNet) -> dict[str, t
         f"up.{n}.0.weight": ((narrow[-2 - n], narrow[-1 - n]), (wide[-2 - n], wide[-1 - n]))
         for n in range(len(wide) - 1)
     }
-    result = {name: target[name] for name in new_layers}
+    result = {}
     for name, values in weights.items():
         new = target[name].clone()
         n_out = values.shape[0]

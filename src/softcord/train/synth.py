@@ -123,7 +123,7 @@ def _fits(old: NetworkConfig, new: NetworkConfig) -> bool:
     """Whether weights of one network can be those of a part of another, see `network.grown`."""
     alike = old.fold == new.fold and len(old.channels) == len(new.channels)
     narrower = all(a <= b for a, b in zip(old.channels, new.channels, strict=False))
-    return alike and narrower and old.grey_powers <= new.grey_powers and old.edge in (0, new.edge)
+    return alike and narrower and old.grey_powers <= new.grey_powers
 
 
 def _read_lineage(path: Path) -> list[SynthConfig]:
@@ -195,8 +195,7 @@ def load_average(out: Path, config: SynthConfig) -> CompactUNet:
 
 
 def _network(config: SynthConfig) -> CompactUNet:
-    shape = config.network
-    return CompactUNet(shape.channels, shape.fold, shape.grey_powers, shape.edge)
+    return CompactUNet(config.network.channels, config.network.fold, config.network.grey_powers)
 
 
 def train_network(

@@ -67,7 +67,7 @@ def test_plain_values_and_back_are_the_same_configuration(written):
     plain = to_dict(config)
     assert from_dict(plain) == config
     assert to_dict(from_dict(plain)) == plain
-    assert plain["network"] == {"channels": [4, 8], "fold": [2, 2, 1], "grey_powers": 0, "edge": 0}
+    assert plain["network"] == {"channels": [4, 8], "fold": [2, 2, 1], "grey_powers": 0}
     assert plain["maps"][1]["cord_suffix"] == ["_csf", "_cord"]
 
 
