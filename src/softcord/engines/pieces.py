@@ -16,9 +16,9 @@ NEAR_ALONG = 12.0
 
 
 LEAST_MM3 = 40.0  # less than one slice of 1 mm
-SURE = 0.9  # of the highest share
-FULL = 0.65  # of the mean share
-CRISP = 0.4  # of the samples that hold some cord, those that hold half and more
+SURE = 0.95  # of the highest share
+FULL = 0.7  # of the mean share
+CRISP = 0.45  # of the samples that hold some cord, those that hold half and more
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from softcord._typing import FloatArray, Zooms
+from softcord._typing import BoolArray, FloatArray, Zooms
 from softcord.engines.intensity import grey_range
 from softcord.engines.locate import locate_cord
 from softcord.engines.network import Network
@@ -18,7 +18,7 @@ from softcord.resample import Axis, Grid, resample
 log = logging.getLogger(__name__)
 
 SMALL_MM = 72.0  # across: a field of view this small shows too little to find the cord in at low resolution
-SMALL_SAMPLES = 1_500_000
+SMALL_SAMPLES = 1_500_000  # and so many are computed at full resolution if the cord was not found otherwise
 NARROW_MM = 50.0  # across: a view narrower than this fades out on its sides …
 FADE_MM = 15.0  # … over this length
 KEPT = 0.3  # pieces of the cord are parts above this share
@@ -90,15 +90,17 @@ def predict(
     guide = None if whole else guide_from(*locate_cord(data, zooms, grey, network), grid)
     found = time.perf_counter()
     look = _augmented_looks(network) if options.uncertainty else _plain_look(network)
-    refined = (
-        compute_whole(data, grey, grid, look)
-        if guide is None
-        else follow_cord(data, grey, grid, guide, network, look)
-    )
+    if guide is None:
+        cord = _cord_in(compute_whole(data, grey, grid, look))
+    else:
+        cord = _cord_in(follow_cord(data, grey, grid, guide, network, look))
+        if cord is None and np.prod(grid.shape) <= SMALL_SAMPLES:
+            log.debug("looked for again, at full resolution everywhere")
+            cord = _cord_in(compute_whole(data, grey, grid, look))
     soft = np.zeros(data.shape, dtype=np.float32)
     uncertainty = np.zeros(data.shape, dtype=np.float32) if options.uncertainty else None
-    if refined is not None:
-        _write_back(refined, zooms, soft, uncertainty)
+    if cord is not None:
+        _write_back(*cord, zooms, soft, uncertainty)
     seconds = {"find": found - start, "segment": time.perf_counter() - found}
     if data.shape == view:
         return Prediction(soft, uncertainty, seconds)
@@ -149,17 +151,24 @@ def _is_small(shape: tuple[int, ...], zooms: Zooms, grid: Grid) -> bool:
     return bool(across <= SMALL_MM and np.prod(grid.shape) <= SMALL_SAMPLES)
 
 
-def _write_back(refined: Refined, zooms: Zooms, soft: FloatArray, uncertainty: FloatArray | None) -> None:
-    """Keep the cord's pieces with their soft rim, and put them on the input's grid."""
+def _cord_in(refined: Refined | None) -> tuple[Refined, BoolArray] | None:
+    """What was computed, and where in it the cord and its soft rim lie; None if nothing in it is one."""
+    if refined is None:
+        return None
     plain = refined.looks[0]
     pieces = cord_pieces(plain, refined.grid.zooms, level=KEPT)
     near = binary_dilation(pieces, iterations=3)
     evidence = weigh(plain, pieces, near, refined.grid.zooms)
     log.debug("%s", evidence)
-    if not evidence.is_cord:
-        return
+    return (refined, near) if evidence.is_cord else None
+
+
+def _write_back(
+    refined: Refined, near: BoolArray, zooms: Zooms, soft: FloatArray, uncertainty: FloatArray | None
+) -> None:
+    """Put the cord's pieces with their soft rim on the input's grid."""
     box, back = _way_back(refined.grid, zooms)
-    values = resample(np.where(near, plain, np.float32(0)), back, average=False)
+    values = resample(np.where(near, refined.looks[0], np.float32(0)), back, average=False)
     values[values < FAINTEST] = 0
     soft[box] = np.clip(values, 0, 1)
     if uncertainty is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from softcord._typing import FloatArray, Zooms
-from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
+from softcord.phantoms.acquisition import add_noise, bend_grey_scale, bias_field, degrade, thin_out
 from softcord.phantoms.anatomy import AnatomyOptions, draw_anatomy
 from softcord.phantoms.noise import NoiseField
 from softcord.phantoms.painting import Painter, Points
@@ -80,7 +80,13 @@ def draw_geometry(
     )
 
 
-def draw_scan(rng: np.random.Generator, geometry: ScanGeometry, options: AnatomyOptions = ANY_BODY) -> Scan:
+def draw_scan(
+    rng: np.random.Generator,
+    geometry: ScanGeometry,
+    options: AnatomyOptions = ANY_BODY,
+    *,
+    clean: bool = False,
+) -> Scan:
     """Draw a body and scan a part of it, at times with the distortion of EPI.
 
     Parameters
@@ -89,6 +95,8 @@ def draw_scan(rng: np.random.Generator, geometry: ScanGeometry, options: Anatomy
     geometry : ScanGeometry
     options : AnatomyOptions
         Default: any body with a cord.
+    clean : bool
+        A good scan: little noise, a weak bias field, and no artefacts.
 
     Returns
     -------
@@ -98,13 +106,17 @@ def draw_scan(rng: np.random.Generator, geometry: ScanGeometry, options: Anatomy
     anatomy = draw_anatomy(rng, options)
     painter = Painter(anatomy, draw_palette(rng))
     x, y, z = _place(rng, geometry)
-    if rng.random() < 0.25:  # along the phase-encoding axis, differently from slice to slice
+    if not clean and rng.random() < 0.25:  # along the phase-encoding axis, differently from slice to slice
         bend = NoiseField(rng, float(rng.uniform(10, 40)))
         y = y + np.float32(rng.uniform(0.5, 3.0)) * bend(x, y, z)
     voxel = float(np.mean([geometry.zooms[a] / geometry.parts[a] for a in (0, 1)]))
     fine, share, _ = painter.paint(Points(x, y, z, voxel, geometry.zooms[2] / geometry.parts[2]))
     image = thin_out(fine, geometry.parts)
-    image = bend_grey_scale(rng, degrade(rng, image, geometry.zooms))
+    if clean:
+        image = image * bias_field(rng, image.shape, float(rng.uniform(0, 0.25)))
+        image = add_noise(rng, image, float(rng.uniform(0.003, 0.05)))
+    else:
+        image = bend_grey_scale(rng, degrade(rng, image, geometry.zooms))
     return Scan(image, thin_out(share, geometry.parts), geometry.zooms)
 
 

@@ -74,8 +74,14 @@ class MixConfig:
         How often an image keeps its contrast.
     without_cord : float
         Share of phantoms without a cord: an empty canal, or no spine at all.
+    clean : float
+        Share of phantoms that are scanned without artefacts and with little noise: what the exact place of an
+        edge can be learned from.
     edge_weight : float
         How much voxels at the edge of a drawn mask count: raters differ there, phantoms do not.
+    pseudo_edge_weight : float
+        The same for maps that a model has made: where they are wrong at the edge, training on them would keep
+        it so.
     """
 
     phantoms: float = 0.35
@@ -86,12 +92,15 @@ class MixConfig:
     coarse: float = 0.25
     keep_contrast: float = 0.25
     without_cord: float = 0.1
+    clean: float = 0.0
     edge_weight: float = 1.0
+    pseudo_edge_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("phantoms", "maps", "images", "nothing"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
-        for name in ("near_cord", "coarse", "keep_contrast", "without_cord", "edge_weight"):
+        kinds = ("near_cord", "coarse", "keep_contrast", "without_cord", "clean")
+        for name in (*kinds, "edge_weight", "pseudo_edge_weight"):
             _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)
 
 

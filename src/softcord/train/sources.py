@@ -14,7 +14,7 @@ from softcord.nifti import load_image, read_volume
 from softcord.orientation import Canonical, to_canonical
 from softcord.phantoms.labelmaps import LabelMap, without_cord
 from softcord.phantoms.tissues import Tissue
-from softcord.train.config import ImageSource, MapSource, SynthConfig
+from softcord.train.config import ImageSource, MapSource, MixConfig, SynthConfig
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +83,7 @@ def load_sources(config: SynthConfig, data: Path | None, pseudo: Path | None = N
 
 def load_images(config: SynthConfig, folder: Path, pseudo: Path | None = None) -> list[RealImage]:
     """The images alone that a configuration names; arguments and errors as for `load_sources`."""
-    weight = config.mix.edge_weight
-    return [i for source in config.images for i in _load_images(source, folder, weight, pseudo)]
+    return [i for source in config.images for i in _load_images(source, folder, config.mix, pseudo)]
 
 
 def _canonical(path: Path) -> Canonical:
@@ -149,13 +148,11 @@ def _cord_path(path: Path, old: str, new: str) -> Path:
     return path.with_name(path.name.replace(old, new))
 
 
-def _load_images(
-    source: ImageSource, folder: Path, edge_weight: float, pseudo: Path | None
-) -> list[RealImage]:
+def _load_images(source: ImageSource, folder: Path, mix: MixConfig, pseudo: Path | None) -> list[RealImage]:
     rows = chosen_rows(source, folder)
     root = (folder / source.table).parent / "bids"
     if not source.pseudo:
-        return [_load_image(root / row["image"], root / row["cord_mask"], edge_weight) for row in rows]
+        return [_load_image(root / row["image"], root / row["cord_mask"], mix.edge_weight) for row in rows]
     if pseudo is None:
         raise InputError(
             "The configuration names images without masks: make their maps with softcord train pseudo, and "
@@ -166,7 +163,7 @@ def _load_images(
     if not found:
         raise InputError(f"{pseudo}: holds no map of an image of {source.table}. Check --pseudo.")
     log.info("maps of %d of %d images without a mask", len(found), len(paths))
-    return [_load_pseudo(image, path) for image, path in found.items()]
+    return [_load_pseudo(image, path, mix.pseudo_edge_weight) for image, path in found.items()]
 
 
 def chosen_rows(source: ImageSource, folder: Path) -> list[dict[str, str]]:
@@ -216,12 +213,13 @@ def _load_image(path: Path, mask_path: Path, edge_weight: float) -> RealImage:
     return RealImage(path.name, data, share, weight * np.any(share, axis=(0, 1)), image.zooms)
 
 
-def _load_pseudo(path: Path, map_path: Path) -> RealImage:
+def _load_pseudo(path: Path, map_path: Path, edge_weight: float) -> RealImage:
     """An image with a map of shares in which what is not known is negative."""
     image, mask = _canonical(path), _canonical(map_path)
     _check_same_grid(mask, map_path, image, path)
     values = np.ascontiguousarray(mask.data, dtype=np.float32)
-    share, weight = np.clip(values, 0, 1), (values >= 0).astype(np.float32)
+    share = np.clip(values, 0, 1)
+    weight = np.where(edge_of(share > 0.5), np.float32(edge_weight), np.float32(1)) * (values >= 0)
     return RealImage(path.name, np.ascontiguousarray(image.data), share, weight, image.zooms, pseudo=True)
 
 

@@ -38,3 +38,32 @@ def test_the_map_of_a_view_of_any_width_is_on_the_grid_of_the_image(shape):
     assert soft.shape == shape
     assert soft.flags.c_contiguous
     np.testing.assert_array_equal(soft > 0.5, image > 0.5)
+
+
+class Blind(Bright):
+    """Sees nothing in images with fewer samples than `least`: at low resolution, that is."""
+
+    def __init__(self, least):
+        self.least, self.sizes = least, []
+
+    def run(self, image):
+        self.sizes.append(image.size)
+        return super().run(image) if image.size >= self.least else np.full_like(image, -20)
+
+
+def test_a_cord_that_was_not_found_at_low_resolution_is_looked_for_again_where_that_is_quick():
+    image = np.zeros((100, 90, 4), dtype=np.float32)
+    image[40:50, 50:60] = 1
+    engine = Blind(least=20_000)
+    network = Network(engine=engine, multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
+    soft = predict(image, (1.0, 1.0, 2.0), network).soft
+    assert min(engine.sizes) < engine.least <= max(engine.sizes)
+    np.testing.assert_array_equal(soft > 0.5, image > 0.5)
+
+
+def test_a_large_volume_without_a_cord_is_not_computed_at_full_resolution():
+    engine = Blind(least=0)
+    network = Network(engine=engine, multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
+    soft = predict(np.zeros((160, 160, 120), dtype=np.float32), (1.0, 1.0, 1.5), network).soft
+    assert not soft.any()
+    assert sum(engine.sizes) < 160 * 160 * 120 / 2

@@ -46,9 +46,9 @@ def test_the_kinds_that_are_drawn_are_those_of_the_mix(sources, kind, monkeypatc
     for name in ("draw_scan", "scan_label_map", "_scan_image"):
         original = getattr(samples_module, name)
 
-        def noted(*arguments, name=name, original=original):
+        def noted(*arguments, name=name, original=original, **options):
             drawn.append(name)
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(samples_module, name, noted)
     for seed in range(5):
@@ -147,6 +147,24 @@ def test_phantoms_are_without_a_cord_as_often_as_the_mix_says():
 
     assert not any(held(1.0))
     assert sum(held(0.0)) >= 3  # the others do not look at it
+
+
+def test_phantoms_are_clean_as_often_as_the_mix_says(monkeypatch):
+    asked, original = [], samples_module.draw_scan
+
+    def noted(*arguments, clean):
+        asked.append(clean)
+        return original(*arguments, clean=clean)
+
+    monkeypatch.setattr(samples_module, "draw_scan", noted)
+    for share in (0.0, 0.5, 1.0):
+        for seed in range(12):
+            wanted = mix(phantoms=1.0, clean=share)
+            draw_sample(np.random.default_rng(seed), Sources((), ()), wanted, GRID)
+    never, at_times, always = asked[:12], asked[12:24], asked[24:]
+    assert not any(never)
+    assert all(always)
+    assert 2 <= sum(at_times) <= 10
 
 
 def test_thick_slices_are_never_mixed_with_one_another_by_turning():

@@ -8,7 +8,7 @@ import pytest
 from softcord.errors import GeometryError, InputError
 from softcord.phantoms import Tissue
 from softcord.train.config import ImageSource, MapSource, SynthConfig
-from softcord.train.sources import edge_of, load_sources
+from softcord.train.sources import chosen_rows, edge_of, load_sources, pseudo_path
 
 
 @pytest.fixture
@@ -110,6 +110,31 @@ def test_images_without_a_mask_need_maps(mixed, folder, tmp_path):
     shutil.copy(data / "bids" / "sub-01" / "anat" / "T2w.nii.gz", data / "bids" / "sub-03" / "anat")
     with pytest.raises(InputError, match="holds no map"):
         load_sources(config, data, tmp_path)
+
+
+def test_the_edge_of_a_map_of_a_model_counts_as_much_as_the_mix_says(mixed, folder, tmp_path):
+    anat = folder / "bids" / "sub-03" / "anat"
+    anat.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / "bids" / "sub-01" / "anat" / "T2w.nii.gz", anat)
+    image = nib.load(anat / "T2w.nii.gz")
+    share = np.zeros(image.shape, dtype=np.float32)
+    share[4:8, 4:8] = 1
+    share[:, :, -1] = -1  # not known
+    config = replace(mixed, images=[ImageSource("images.tsv", pseudo=True)])
+    row = chosen_rows(config.images[0], folder)[0]
+    nib.save(nib.Nifti1Image(share, image.affine), pseudo_path(tmp_path, row["image"]))
+    weights = {
+        weight: load_sources(
+            replace(config, mix=replace(mixed.mix, pseudo_edge_weight=weight)), folder, tmp_path
+        ).images[0]
+        for weight in (1.0, 0.25)
+    }
+    whole, less = weights[1.0].weight, weights[0.25].weight
+    unknown = (whole == 0).all(axis=(0, 1))
+    assert unknown.sum() == 1
+    edge = edge_of(weights[1.0].share > 0.5) & (whole > 0)
+    assert (less[edge] == 0.25).all()
+    np.testing.assert_array_equal(less[~edge], whole[~edge])
 
 
 @pytest.mark.parametrize("axes", ["LPS", "SRA", "PIR"])
