@@ -98,7 +98,9 @@ def tally(share: FloatArray, true: FloatArray) -> Tally | None:
         for values in (p, true[some].astype(float))
     )
     kept = counts > 0
-    return Tally(sums[kept] / counts[kept], counts[kept], held[kept], float(true.sum(dtype=np.float64)))
+    return Tally(
+        sums[kept] / counts[kept], counts[kept], held[kept].astype(float), float(true.sum(dtype=np.float64))
+    )
 
 
 def fit(tallies: Sequence[Tally]) -> Calibration | None:
