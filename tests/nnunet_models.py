@@ -24,9 +24,22 @@ def plans(**changes: Any) -> dict[str, Any]:
         "patch_size": [16, 32, 48],
         "spacing": [1.0, 0.8, 0.8],
         "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "UNet_class_name": "PlainConvUNet",
+        "UNet_base_num_features": FEATURES[0],
+        "unet_max_num_features": FEATURES[-1],
+        "n_conv_per_stage_encoder": [1] * len(FEATURES),
+        "n_conv_per_stage_decoder": [1] * (len(FEATURES) - 1),
+        "pool_op_kernel_sizes": [[1, 1, 1]] + [[2, 2, 2]] * (len(FEATURES) - 1),
+        "conv_kernel_sizes": [[3, 3, 3]] * len(FEATURES),
         **changes,
     }
-    return {"plans_name": "nnUNetPlans", "configurations": {"3d_fullres": configuration}}
+    return {
+        "plans_name": "nnUNetPlans",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {"3d_fullres": configuration},
+    }
 
 
 def dataset(**labels: int) -> dict[str, Any]:

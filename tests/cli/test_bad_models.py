@@ -5,6 +5,7 @@ Run as a script, this writes the table of that page anew.
 
 import contextlib
 import io
+import json
 import os
 import re
 import tempfile
@@ -166,7 +167,7 @@ CASES = [
     Case(
         "plans for slices",
         5,
-        changed(lambda m: (m / "plans.json").write_text(str(plans(patch_size=[64, 64])).replace("'", '"'))),
+        changed(lambda m: (m / "plans.json").write_text(json.dumps(plans(patch_size=[64, 64])))),
     ),
     Case(
         "fold of another configuration",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnunet_models import serve, write_model, zip_folder
+from nnunet_models import plans, serve, write_model, zip_folder
 from softcord.cli import main
 
 
@@ -89,6 +89,27 @@ def test_a_model_is_installed_listed_described_packed_and_removed(archive, tmp_p
     assert main(["models", "remove", "cord"]) == 0
     assert "Removed cord" in capsys.readouterr().out
     assert main(["models", "info", "cord"]) == 5
+
+
+def test_what_cannot_segment_is_said_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SOFTCORD_MODELS", str(tmp_path / "store"))
+    model = write_model(tmp_path / "m")
+    (model / "plans.json").write_text(json.dumps(plans(UNet_class_name="Primus\x1b[2J")))
+    assert main(["models", "install", str(model)]) == 0
+    reason = (
+        r"UNet_class_name: Primus\x1b[2J is not supported by softcord. "
+        "Run this nnU-Net model with nnU-Net itself."
+    )
+    line = f"A training may start from it, but it cannot segment: {reason}"
+    said = capsys.readouterr().out
+    assert line in said.splitlines()
+    assert "softcord segment" not in said
+    main(["models", "install", str(model)])
+    assert line in capsys.readouterr().out.splitlines()
+    main(["models", "info", "m"])
+    assert f"  cannot_segment: {reason}" in capsys.readouterr().out.splitlines()
+    main(["models", "list"])
+    assert "m  -  nnU-Net 3d_fullres: sc; 1 fold; it cannot segment" in capsys.readouterr().out.splitlines()
 
 
 def test_releases_are_listed_with_their_names(capsys):

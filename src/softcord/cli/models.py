@@ -124,11 +124,11 @@ def _install(args: argparse.Namespace) -> int:
             confirm=confirm,
             report=report,
         )
-    facts = describe(models.describe(done.installed.name))
+    info = models.describe(done.installed.name)
     if args.json:
-        say(json.dumps({**facts, "is_new": done.is_new}, indent=2))
+        say(json.dumps({**describe(info), "is_new": done.is_new}, indent=2))
     elif not args.quiet:
-        say(_summary(done))
+        say(_summary(done, info))
     return 0
 
 
@@ -191,18 +191,20 @@ def _printable(line: str) -> str:
     return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
-def _summary(done: "Installation") -> str:
+def _summary(done: "Installation", info: "ModelInfo") -> str:
     installed = done.installed
-    if not done.is_new:
-        return f"{installed.name} is installed already, in {installed.folder}."
     lines = [f"Installed {installed.name} ({_mib(installed.size_bytes)}) in {installed.folder}."]
+    if not done.is_new:
+        lines = [f"{installed.name} is installed already, in {installed.folder}."]
     if done.is_first_use:
         lines.append(f"SHA-256 of the download, required from now on: {installed.sha256}")
     if installed.kind == "weights":
         lines.append("It is a checkpoint alone: a training can start from it, but it cannot segment.")
+    elif "cannot_segment" in info.config:
+        lines.append(f"A training may start from it, but it cannot segment: {info.config['cannot_segment']}")
     else:
         lines.append(f"To use it: softcord segment IMAGE --model {installed.name}")
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
 
 
 def _mib(size: int) -> str:

@@ -7,14 +7,19 @@ from typing import Any
 from softcord.checksum import file_sha256
 from softcord.models.folder import ModelInfo, read_model_folder
 from softcord.models.results import read_results_facts
+from softcord.models.running import why_not_segment
 from softcord.models.store import Installed
 
 
 def describe_installed(installed: Installed) -> ModelInfo:
     """What the record of an installed model says.
 
-    Its `sha256` is that of its files, whatever they were packed in; `config` has the facts, and the source.
+    Its `sha256` is that of its files, whatever they were packed in; `config` has the facts, the source, and
+    `cannot_segment`, the reason why this softcord cannot run it, if there is one.
     """
+    facts = installed.facts
+    if installed.kind == "nnunet":
+        facts = _with_reason(facts, installed.content)
     origin = {
         "kind": installed.kind,
         "source": installed.source,
@@ -23,13 +28,13 @@ def describe_installed(installed: Installed) -> ModelInfo:
     }
     return ModelInfo(
         name=installed.name,
-        version=installed.version or str(installed.facts.get("version", "")) or "-",
-        description=_sentence(installed.kind, installed.facts),
+        version=installed.version or str(facts.get("version", "")) or "-",
+        description=_sentence(installed.kind, facts),
         sha256=installed.content_sha256,
         folder=installed.content,
         size_bytes=installed.size_bytes,
-        config={**installed.facts, **origin},
-        classes=_classes(installed.facts),
+        config={**facts, **origin},
+        classes=_classes(facts),
     )
 
 
@@ -43,7 +48,7 @@ def describe_folder(folder: Path) -> ModelInfo:
     """
     if not (folder / "plans.json").is_file():
         return read_model_folder(folder).info
-    facts = read_results_facts(folder)
+    facts = _with_reason(read_results_facts(folder), folder)
     files = ["plans.json", "dataset.json", *facts["checkpoints"]]
     files += ["crop_metadata.json"] if facts["crop"] is not None else []
     return ModelInfo(
@@ -64,6 +69,12 @@ def content_sha256(files: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def _with_reason(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Facts with the reason why the model cannot segment, if there is one; not kept, as softcord learns."""
+    reason = why_not_segment(folder, str(facts["configuration"]))
+    return facts if reason is None else {**facts, "cannot_segment": reason}
+
+
 def _classes(facts: dict[str, Any]) -> tuple[str, ...]:
     """Names of what an nnU-Net model finds, as `softcord.engines.nnunet.labels` has them."""
     classes = {str(name): value for name, value in (facts.get("classes") or {}).items() if name != "ignore"}
@@ -76,7 +87,8 @@ def _sentence(kind: str, facts: dict[str, Any]) -> str:
     if kind == "nnunet":
         folds = len(facts["folds"])
         classes = ", ".join(facts["classes"])
-        return f"nnU-Net {facts['configuration']}: {classes}; {folds} fold{'s' * (folds > 1)}"
+        cannot = "; it cannot segment" if "cannot_segment" in facts else ""
+        return f"nnU-Net {facts['configuration']}: {classes}; {folds} fold{'s' * (folds > 1)}{cannot}"
     if kind == "weights":
         return "A checkpoint alone, from which a training can start; it cannot segment"
     return str(facts.get("description", ""))

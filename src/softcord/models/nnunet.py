@@ -18,17 +18,17 @@ from softcord.engines.nnunet.checkpoint import Checkpoint, read_checkpoint
 from softcord.engines.nnunet.labels import Labels, read_labels
 from softcord.engines.nnunet.margins import Margins, read_margins
 from softcord.engines.nnunet.network import Folds
-from softcord.engines.nnunet.plans import Plans, read_plans
+from softcord.engines.nnunet.plans import read_plans
 from softcord.engines.runtime import choose_large_engine
 from softcord.errors import ModelError
 from softcord.models.describing import content_sha256
 from softcord.models.folder import ModelInfo
 from softcord.models.layout import CROP
+from softcord.models.running import check_channels, find_checkpoints
 
 log = logging.getLogger(__name__)
 
 GRAPHS = "softcord-graphs"
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []  # graphs that could not be kept; gone at the end
 
 
@@ -81,7 +81,7 @@ def read_nnunet_folder(folder: Path, *, name: str) -> NnunetFolder:
     plans, dataset = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
     crop = folder / CROP
     margins = read_margins(_read_json(crop)) if crop.is_file() else None
-    checkpoints = _checkpoints(folder)
+    checkpoints = find_checkpoints(folder)
     used = [folder / "plans.json", folder / "dataset.json", *sorted(folder.glob("fold_*/checkpoint_*.pth"))]
     used += [crop] if margins else []
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in used}
@@ -195,7 +195,7 @@ def _make_graph(folder: NnunetFolder, number: int) -> _Kept:
     checkpoint = read_checkpoint(path)
     configuration = checkpoint.configuration or "3d_fullres"
     plans = read_plans(folder.plans, configuration)
-    _check(folder.labels, plans)
+    check_channels(folder.labels, plans)
     graph = build_graph(
         plans.topology,
         checkpoint.weights,
@@ -232,30 +232,6 @@ def _write(content: bytes, graph: Path, checkpoint: Checkpoint, configuration: s
             with contextlib.suppress(OSError):
                 other.unlink()
     return _Kept(graph, configuration, axes)
-
-
-def _check(labels: Labels, plans: Plans) -> None:
-    if len(labels.channels) != len(plans.normalisations):
-        raise ModelError(
-            f"dataset.json names {len(labels.channels)} channels, and the plans {len(plans.normalisations)}. "
-            "Install the model again."
-        )
-
-
-def _checkpoints(folder: Path) -> tuple[Path, ...]:
-    """The checkpoint of each fold; of `fold_all` only if it is the only one, as nnU-Net has it."""
-    found = {}
-    for fold in sorted(folder.glob("fold_*")):
-        path = next((fold / name for name in CHECKPOINTS if (fold / name).is_file()), None)
-        if path is not None:
-            found[fold.name] = path
-    numbered = {name: path for name, path in found.items() if name != "fold_all"}
-    if not found:
-        raise ModelError(
-            f"{folder}: no fold_*/checkpoint_final.pth or checkpoint_best.pth is there. Give the folder of a "
-            "trained nnU-Net model."
-        )
-    return tuple((numbered or found).values())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -544,6 +544,38 @@ def test_plans_of_anything_but_three_dimensions_are_refused(model, changes):
         install(model, name="m")
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("plans.json", {"UNet_class_name": "Primus"}, "UNet_class_name: Primus is not supported by softcord"),
+        ("plans.json", {"preprocessor_name": "Mine"}, "preprocessor_name: Mine is not supported"),
+        ("plans.json", {"normalization_schemes": ["Mine"]}, "Mine is not supported"),
+        ("plans.json", {"UNet_class_name": "x" * 9999}, "UNet_class_name: xxx"),
+        ("plans.json", {"use_mask_for_norm": None}, "incomplete or damaged"),
+        ("dataset.json", {"channel_names": {"0": "a", "1": "b"}}, "2 channels, and the plans 1"),
+        ("dataset.json", {"image_orientation": "RRI"}, "no orientation"),
+        ("crop_metadata.json", {"superior": 40}, "one margin in mm for each face"),
+    ],
+)
+def test_a_model_that_cannot_be_run_is_installed_and_says_why(model, part, change, reason):
+    assert "cannot_segment" not in describe(model).config
+    content = {"plans.json": plans(**change), "dataset.json": {**dataset(), **change}}.get(part, change)
+    (model / part).write_text(json.dumps(content))
+    assert install(model, name="m").is_new
+    for info in (describe("m"), describe(model)):
+        assert reason in info.config["cannot_segment"]
+        assert len(info.config["cannot_segment"]) <= 300
+        assert info.description.endswith("; it cannot segment")
+    if part == "plans.json":
+        with pytest.raises(ModelError, match=reason):
+            models.load("m", device="cpu")
+
+
+def test_an_unfinished_training_cannot_segment(tmp_path):
+    install(write_model(tmp_path / "m", names=("latest",)))
+    assert r"no fold_*/checkpoint_final.pth" in describe("m").config["cannot_segment"]
+
+
 def test_checkpoints_that_belong_to_other_plans_are_refused(model):
     write_checkpoint(model / "fold_1" / "checkpoint_final.pth", more={"init_args": {"configuration": "2d"}})
     with pytest.raises(ModelError, match="several configurations: 2d, 3d_fullres"):

@@ -72,5 +72,5 @@ def _slabs(
         if how.order > 1:
             yield rows, whole[:, rows], sure
         else:
-            kind = np.float16 if how.clip else np.float32  # nnU-Net's torch variant does not go back to half
+            kind = logits.dtype if how.clip else np.float32  # its torch variant never goes back to half
             yield rows, np.stack([sampler.sample(channel, rows).astype(kind) for channel in logits]), sure

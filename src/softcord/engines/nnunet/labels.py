@@ -100,7 +100,7 @@ def read_labels(dataset: Mapping[str, Any]) -> Labels:
     """
     try:
         return _read(dataset)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ModelError(
             f"The dataset.json of this nnU-Net model is incomplete or damaged ({type(error).__name__}: "
             f"{error}). Install the model again."

@@ -76,7 +76,7 @@ class NnunetNetwork:
 
     def __post_init__(self) -> None:
         """Read the orientation that the labels or the reader name."""
-        object.__setattr__(self, "ornt", _orientation(self.labels, self.plans.reader))
+        object.__setattr__(self, "ornt", training_ornt(self.labels, self.plans.reader))
 
     def tile_logits(self, image: FloatArray, fold: int, *, mirror: bool) -> FloatArray:
         """Logits of one tile.
@@ -124,8 +124,14 @@ def rescale(probabilities: FloatArray, scale: float, shift: float) -> FloatArray
     return np.where(probabilities > 0, rescaled, np.float32(0))
 
 
-def _orientation(labels: Labels, reader: str) -> npt.NDArray[np.float64] | None:
-    """Orientation of the images that the network was trained on; None if it is that of each file."""
+def training_ornt(labels: Labels, reader: str) -> npt.NDArray[np.float64] | None:
+    """Orientation of the images that the network was trained on; None if it is that of each file.
+
+    Raises
+    ------
+    ModelError
+        The letters that name it are none of an orientation.
+    """
     letters = labels.orientation
     if letters is None and labels.image_orientation is not None:  # SCT names where axes come from
         letters = "".join(_OPPOSITE.get(letter, "?") for letter in labels.image_orientation.upper())

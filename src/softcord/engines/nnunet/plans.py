@@ -15,6 +15,8 @@ NORMALISATIONS = (
     "RescaleTo01Normalization",
     "RGBTo01Normalization",
 )
+_MOST_STAGES = 30  # no volume could be halved as often
+SPLINES = (0, 1, 3)  # orders
 NETWORKS = ("PlainConvUNet", "ResidualEncoderUNet")
 # arguments of an architecture that are understood; a value that is not None of any other is refused
 _KNOWN = frozenset(
@@ -174,7 +176,7 @@ def read_plans(plans: Mapping[str, Any], configuration: str = "3d_fullres") -> P
     """
     try:
         return _read(plans, configuration)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"The plans of this nnU-Net model are incomplete or damaged ({type(error).__name__}: {error}). "
             "Install the model again."
@@ -187,7 +189,7 @@ def _read(plans: Mapping[str, Any], configuration: str) -> Plans:
         raise _refusal(f"configuration {configuration}", "the second stage of a cascade")
     patch = [int(n) for n in content["patch_size"]]
     if len(patch) != 3:
-        raise _refusal(f"configuration {configuration}", f"{len(patch)}-D, and only 3-D networks are run")
+        raise _refusal(f"configuration {configuration}", f"a {len(patch)}-D network")
     preprocessor = content.get("preprocessor_name", "DefaultPreprocessor")
     if preprocessor != "DefaultPreprocessor":
         raise _refusal("preprocessor_name", str(preprocessor))
@@ -252,7 +254,7 @@ def _topology(content: Mapping[str, Any]) -> Topology:
     if nonlin not in ("LeakyReLU", "ReLU"):
         raise _refusal("nonlin", nonlin)
     leaky = float((kwargs.get("nonlin_kwargs") or {}).get("negative_slope", 0.01))
-    n = int(kwargs["n_stages"])
+    n = _stages(int(kwargs["n_stages"]))
     blocks = "n_conv_per_stage" if name == "PlainConvUNet" else "n_blocks_per_stage"
     stem = kwargs.get("stem_channels")
     return Topology(
@@ -276,7 +278,7 @@ def _old_topology(content: Mapping[str, Any]) -> Topology:
     if name not in NETWORKS:
         raise _refusal("UNet_class_name", name)
     encoder = content["n_conv_per_stage_encoder"]
-    n = len(encoder)
+    n = _stages(len(encoder))
     base, most = int(content["UNet_base_num_features"]), int(content["unet_max_num_features"])
     return Topology(
         network=name,  # type: ignore[arg-type]
@@ -286,6 +288,12 @@ def _old_topology(content: Mapping[str, Any]) -> Topology:
         encoder=_each(encoder, n),
         decoder=_each(content["n_conv_per_stage_decoder"], n - 1),
     )
+
+
+def _stages(n: int) -> int:
+    if not 2 <= n <= _MOST_STAGES:
+        raise ValueError(f"a network must have 2 to {_MOST_STAGES} stages, got {n}")
+    return n
 
 
 def _normalisations(plans: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[Normalisation, ...]:
@@ -332,13 +340,15 @@ def _resampling(content: Mapping[str, Any], kind: str, *, order: int) -> Resampl
         raise _refusal(key, function)
     if int(kwargs.get("order_z", 0)) != 0:
         raise _refusal(f"{key}_kwargs order_z", str(kwargs["order_z"]))
-    return Resampling(order=int(kwargs.get("order", order)), separate=force, threshold=threshold)
+    order = int(kwargs.get("order", order))
+    if order not in SPLINES:
+        raise _refusal(f"{key}_kwargs order", str(order))
+    return Resampling(order=order, separate=force, threshold=threshold)
 
 
 def _refusal(where: str, what: str) -> ModelError:
     return ModelError(
-        f"This nnU-Net model cannot be run by softcord: {where}: {what} is not supported. "
-        "Run it with nnU-Net itself."
+        f"{where}: {what} is not supported by softcord. Run this nnU-Net model with nnU-Net itself."
     )
 
 

@@ -13,7 +13,6 @@ from scipy.ndimage import spline_filter1d
 
 from softcord._typing import BoolArray, FloatArray
 from softcord.engines.nnunet.plans import Resampling
-from softcord.errors import ModelError
 
 PAD = 12  # samples that scipy repeats at each end before its spline filter, where the mode is "nearest"
 
@@ -92,11 +91,6 @@ class Sampler:
     def __init__(
         self, shape: Sequence[int], target: Sequence[int], how: Resampling, axis: int | None
     ) -> None:
-        if how.order not in (0, 1, 3):
-            raise ModelError(
-                "This nnU-Net model cannot be run by softcord: resampling by splines of order "
-                f"{how.order} is not supported. Run it with nnU-Net itself."
-            )
         orders = [0 if a == axis else how.order for a in range(3)]
         self._orders = [0 if n == m else order for n, m, order in zip(shape, target, orders, strict=True)]
         self._taps = [taps(n, m, order) for n, m, order in zip(shape, target, self._orders, strict=True)]

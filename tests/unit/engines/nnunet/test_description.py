@@ -50,6 +50,9 @@ ARCHITECTURE = "configurations/3d_fullres/architecture"
         ("configurations/3d_fullres/preprocessor_name", "MyPreprocessor", "MyPreprocessor"),
         ("configurations/3d_fullres/normalization_schemes", ["Mine"], "Mine"),
         ("configurations/3d_fullres/resampling_fn_data", "my_resampling", "my_resampling"),
+        ("configurations/3d_fullres/resampling_fn_data_kwargs", {"order": 2}, "order: 2"),
+        (f"{ARCHITECTURE}/arch_kwargs/n_stages", 10**12, "stages"),
+        (f"{ARCHITECTURE}/arch_kwargs/n_stages", float("inf"), "OverflowError"),
         ("configurations/3d_fullres/previous_stage", "3d_lowres", "cascade"),
         ("configurations/3d_fullres/patch_size", [16, 30, 24], "not a multiple"),
         ("configurations/3d_fullres/patch_size", [32, 24], "2-D"),
@@ -63,6 +66,13 @@ def test_what_is_not_supported_is_refused_by_name(path, value, named):
     change(plans, path, value)
     with pytest.raises(ModelError, match=named):
         read_plans(plans)
+
+
+def test_configurations_that_inherit_without_end_are_refused():
+    plans = make.make_plans()
+    plans["configurations"] |= {str(n): {"inherits_from": str(n + 1)} for n in range(5000)}
+    with pytest.raises(ModelError, match="damaged"):
+        read_plans(plans, "0")
 
 
 def test_labels_are_ordered_by_their_value_and_do_not_know_what_is_ignored():
@@ -85,9 +95,12 @@ def test_regions_overlap_and_write_over_one_another():
     assert found.tolist() == [1, 2, 0]
 
 
-@pytest.mark.parametrize("labels", [{"sc": 1}, {"background": 0}, {"background": 1, "sc": 0}])
+@pytest.mark.parametrize(
+    "labels",
+    [{"sc": 1}, {"background": 0}, {"background": 1, "sc": 0}, {"background": 0, "sc": float("inf")}],
+)
 def test_labels_that_cannot_be_are_refused(labels):
-    with pytest.raises(ModelError, match="label"):
+    with pytest.raises(ModelError, match=r"label|dataset\.json"):
         read_labels(make.make_dataset(labels=labels))
 
 
