@@ -12,7 +12,7 @@ INTENSITY = {
 }  # fmt: skip
 
 
-def architecture(*, residual=False, features=(4, 8, 12), strides=STRIDES):
+def architecture(*, residual=False, features=(4, 8, 12), strides=STRIDES, first_kernel=(1, 3, 3)):
     """The entry of plans in the format of nnU-Net 2.3.1 and later."""
     n = len(strides)
     return {
@@ -21,7 +21,7 @@ def architecture(*, residual=False, features=(4, 8, 12), strides=STRIDES):
             "n_stages": n,
             "features_per_stage": list(features),
             "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[1, 3, 3]] + [[3, 3, 3]] * (n - 1),
+            "kernel_sizes": [list(first_kernel)] + [[3, 3, 3]] * (n - 1),
             "strides": strides,
             "n_blocks_per_stage" if residual else "n_conv_per_stage": [1, 2, 2] if residual else [2] * n,
             "n_conv_per_stage_decoder": [2] * (n - 1),
@@ -62,8 +62,11 @@ def make_plans(
     residual=False,
     old=False,
     torch_resampling=False,
+    network=None,
+    median_shape=None,
 ):
-    """The content of plans.json."""
+    """The content of plans.json; `network` is what `architecture` gives."""
+    median_shape = list(median_shape or patch)
     resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     function = "resample_data_or_seg_to_shape"
     if torch_resampling:
@@ -75,7 +78,7 @@ def make_plans(
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": 2,
         "patch_size": list(patch),
-        "median_image_size_in_voxels": [float(n) for n in patch],
+        "median_image_size_in_voxels": [float(n) for n in median_shape],
         "spacing": list(spacing),
         "normalization_schemes": [scheme] * channels,
         "use_mask_for_norm": [inside_only] * channels,
@@ -87,12 +90,13 @@ def make_plans(
         "resampling_fn_probabilities_kwargs": linear,
         "batch_dice": False,
     }
-    configuration |= old_architecture() if old else {"architecture": architecture(residual=residual)}
+    network = network or architecture(residual=residual)
+    configuration |= old_architecture() if old else {"architecture": network}
     return {
         "dataset_name": "Dataset900_Random",
         "plans_name": "nnUNetPlans",
         "original_median_spacing_after_transp": list(spacing),
-        "original_median_shape_after_transp": list(patch),
+        "original_median_shape_after_transp": median_shape,
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": list(transpose),
         "transpose_backward": [list(transpose).index(i) for i in range(3)],

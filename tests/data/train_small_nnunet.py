@@ -1,26 +1,33 @@
 """Train the small nnU-Net model of the tests, with nnU-Net itself, on phantoms.
 
-    python tests/data/train_small_nnunet.py WORK_FOLDER
+    python tests/data/train_small_nnunet.py WORK_FOLDER [--tiny] [--output FOLDER]
 
 Takes about half an hour on one core, and writes the model into tests/data/small-nnunet. It is trained on
 narrow phantoms first, then on wide ones, where there is more that is no cord. What the optimiser needs to go
 on is left out of the checkpoint, and the trainer is named nnUNetTrainer, so that nnU-Net's own predictor
 finds it without the class below.
+
+`--tiny` goes the same way in half a minute, with two phantoms and two iterations in each training, for trying
+the script itself: its model finds nothing, and is written into the work folder.
 """
 
+import argparse
 import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import random_nnunet  # noqa: E402  lies beside this folder
+
 PLANS = "nnUNetPlans"
-PATCH = [32, 40, 48]
 AXES = np.diag([-1.0, 1.0, 1.0, 1.0])  # LAS, as the original's images
 
 
@@ -34,6 +41,7 @@ class Stage:
     contrasts: tuple[str, ...]
     epochs: int
     rate: float
+    iterations: int = 50  # of an epoch
 
     @property
     def name(self) -> str:
@@ -58,62 +66,17 @@ def phantom(seed: int, shape=(64, 64, 72), **changes):
 
 def make_plans() -> dict:
     """The plans: three resolutions, 8 to 24 features."""
-    resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
-    stages = 3
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": stages,
-            "features_per_stage": [8, 16, 24],
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * stages,
-            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-            "n_conv_per_stage": [2] * stages,
-            "n_conv_per_stage_decoder": [2] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    configuration = {
-        "data_identifier": f"{PLANS}_3d_fullres",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
-        "patch_size": PATCH,
-        "median_image_size_in_voxels": [64.0, 64.0, 72.0],
-        "spacing": [1.0, 1.0, 1.0],
-        "normalization_schemes": ["ZScoreNormalization"],
-        "use_mask_for_norm": [False],
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_seg": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": resampling,
-        "resampling_fn_seg_kwargs": {**resampling, "is_seg": True, "order": 1},
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {**resampling, "order": 1},
-        "architecture": architecture,
-        "batch_dice": False,
-    }
-    intensity = dict.fromkeys(
-        ["max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"], 1.0
+    network = random_nnunet.architecture(
+        features=(8, 16, 24), strides=[[1, 1, 1], [2, 2, 2], [2, 2, 2]], first_kernel=(3, 3, 3)
     )
-    return {
-        "dataset_name": STAGES[0].name,
-        "plans_name": PLANS,
-        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
-        "original_median_shape_after_transp": [64, 64, 72],
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [2, 1, 0],  # the patch is right-left, antero-posterior, along the cord
-        "transpose_backward": [2, 1, 0],
-        "configurations": {"3d_fullres": configuration},
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": intensity},
-    }
+    plans = random_nnunet.make_plans(
+        patch=(32, 40, 48),
+        transpose=(2, 1, 0),  # the patch is right-left, antero-posterior, along the cord
+        network=network,
+        median_shape=STAGES[0].shape,
+    )
+    unused = {"0": dict.fromkeys(random_nnunet.INTENSITY, 1.0)}
+    return {**plans, "dataset_name": STAGES[0].name, "foreground_intensity_properties_per_channel": unused}
 
 
 def make_dataset(raw: Path, stage: Stage) -> None:
@@ -163,7 +126,7 @@ def train(work: Path, stage: Stage, start: Path | None) -> Path:
         def __init__(self, plans, configuration, fold, dataset_json, device):
             super().__init__(plans, configuration, fold, dataset_json, device)
             self.num_epochs, self.initial_lr = stage.epochs, stage.rate
-            self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 50, 2
+            self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = stage.iterations, 2
 
         def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802
             rotation, _, size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -203,7 +166,15 @@ def keep(checkpoint: Path, model: Path) -> None:
 
 def main() -> None:
     """Make the dataset, train, keep the model."""
-    work = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path, help="folder for what is needed in between; kept")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--output", type=Path, help="default: small-nnunet, here or, with --tiny, in WORK")
+    args = parser.parse_args()
+    work = args.work.resolve()
+    output = args.output or (work if args.tiny else HERE) / "small-nnunet"
     os.environ.update(
         nnUNet_raw=str(work / "raw"),
         nnUNet_preprocessed=str(work / "preprocessed"),
@@ -214,9 +185,10 @@ def main() -> None:
     )
     checkpoint = None
     for stage in STAGES:
+        stage = replace(stage, cases=2, epochs=1, iterations=2) if args.tiny else stage
         make_dataset(work / "raw" / stage.name, stage)
         checkpoint = train(work, stage, checkpoint)
-    keep(checkpoint, HERE / "small-nnunet")
+    keep(checkpoint, output)
 
 
 if __name__ == "__main__":

@@ -268,3 +268,21 @@ def test_options_of_other_models_and_other_numbers_of_channels_are_refused(model
     ):
         with pytest.raises(UsageError, match=reason):
             softcord.segment(image, **options)
+
+
+def test_the_script_that_trained_it_still_makes_such_a_model(root, tmp_path):
+    pytest.importorskip("nnunetv2", reason="needs nnU-Net, which comes with softcord[train]")
+    script = root / "tests/data/train_small_nnunet.py"
+    command = [sys.executable, str(script), str(tmp_path / "work"), "--tiny"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+    made, kept = tmp_path / "work/small-nnunet", root / "tests/data/small-nnunet"
+    assert json.loads((made / "plans.json").read_text()) == json.loads((kept / "plans.json").read_text())
+    prediction = run_on_phantom(made)
+    assert np.isfinite(prediction).all()
+    assert prediction.std() > 0
+
+
+def run_on_phantom(folder):
+    return run(models.load(folder, device="cpu", threads=1), phantom(7, (48, 48, 56)).image).probabilities
