@@ -207,16 +207,26 @@ def _prepare(folder: Path, settings: dict[str, str], *, overwrite: bool) -> None
             )
         for name in (*_FOLDERS, RECORDS):
             shutil.rmtree(folder / name, ignore_errors=True)
-    elif folder.exists() and not path.exists() and any(folder.iterdir()):
+    elif not path.exists() and _is_foreign(folder):
         raise OutputError(f"{folder}: exists and was not made by softcord. Choose another folder or number.")
     for name in ("dataset.json", "splits_final.json"):  # made at the end
         (folder / name).unlink(missing_ok=True)
+    _make_folder(path.parent)
+    write_text(_as_text(settings), path, overwrite=True)  # first, so that a run ended here is known again
+    for name in _FOLDERS:
+        _make_folder(folder / name)
+
+
+def _make_folder(folder: Path) -> None:
     try:
-        for name in (*_FOLDERS, RECORDS):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make the folder ({error.strerror}).") from error
-    write_text(_as_text(settings), path, overwrite=True)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder holds more than a run leaves that was ended before it could say what it was."""
+    return folder.exists() and any(path.name != RECORDS for path in folder.iterdir())
 
 
 def _done_before(job: Job) -> CaseRecord | SoftcordError | None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -349,6 +350,29 @@ def test_a_folder_that_softcord_did_not_make_is_left_alone(tmp_path, tree):
     with pytest.raises(OutputError, match="was not made by softcord"):
         run(tmp_path, tree)
     assert (folder / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("ended_at", ["imagesTr", "labelsTs"])
+def test_a_run_that_was_ended_while_its_folders_were_made_goes_on(tmp_path, tree, monkeypatch, ended_at):
+    mkdir = Path.mkdir
+
+    def killed(self, *arguments, **options):
+        if self.name == ended_at:
+            raise KeyboardInterrupt
+        mkdir(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, tree)
+    assert (run(tmp_path, tree).folder / "dataset.json").is_file()
+
+
+def test_a_run_that_was_ended_before_it_said_what_it_was_goes_on(tmp_path, tree):
+    records = tmp_path / "raw" / "Dataset999_Cord" / ".cases"
+    records.mkdir(parents=True)
+    (records / ".softcord-0123456789ab.tmp").write_text("{", encoding="utf-8")
+    assert (run(tmp_path, tree).folder / "dataset.json").is_file()
 
 
 def test_a_person_who_is_new_since_the_split_is_an_error(tmp_path, tree):
