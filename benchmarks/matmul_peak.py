@@ -106,7 +106,7 @@ def measure_peak(threads: int) -> dict[str, dict[str, float]]:
     for library in LIBRARIES:
         if importlib.util.find_spec(library) is None:
             continue
-        command = [sys.executable, __file__, "--library", library, "--threads", str(threads)]
+        command = [sys.executable, __file__, "--only", library, "--threads", str(threads)]
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if run.returncode:
             raise SystemExit(f"{' '.join(command)}\n{run.stderr}")
@@ -132,10 +132,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=LIBRARIES, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.library:
-        print(json.dumps(best_rates(args.library, args.threads)))
+    if args.only:
+        print(json.dumps(best_rates(args.only, args.threads)))
         return
     peak, lines = describe(measure_peak(args.threads))
     print("\n".join([*lines, "", f"The fastest of all on {args.threads} threads: {peak:.0f} GFLOP/s"]))

@@ -209,8 +209,8 @@ def _load_image(path: Path, mask_path: Path, edge_weight: float) -> RealImage:
     if share.max() <= 0.5:
         raise InputError(f"{mask_path}: must hold voxels above 0.5, got {share.max():g} at most.")
     data = np.ascontiguousarray(image.data)
-    weight = np.where(edge_of(share > 0.5), np.float32(edge_weight), np.float32(1))
-    return RealImage(path.name, data, share, weight * np.any(share, axis=(0, 1)), image.zooms)
+    weight = _counts(share, edge_weight) * np.any(share, axis=(0, 1))
+    return RealImage(path.name, data, share, weight, image.zooms)
 
 
 def _load_pseudo(path: Path, map_path: Path, edge_weight: float) -> RealImage:
@@ -219,8 +219,14 @@ def _load_pseudo(path: Path, map_path: Path, edge_weight: float) -> RealImage:
     _check_same_grid(mask, map_path, image, path)
     values = np.ascontiguousarray(mask.data, dtype=np.float32)
     share = np.clip(values, 0, 1)
-    weight = np.where(edge_of(share > 0.5), np.float32(edge_weight), np.float32(1)) * (values >= 0)
+    weight = _counts(share, edge_weight) * (values >= 0)
     return RealImage(path.name, np.ascontiguousarray(image.data), share, weight, image.zooms, pseudo=True)
+
+
+def _counts(share: FloatArray, edge_weight: float) -> FloatArray:
+    """How much each voxel counts: `edge_weight` at the edge of what is drawn, 1 elsewhere."""
+    counts: FloatArray = np.where(edge_of(share > 0.5), np.float32(edge_weight), np.float32(1))
+    return counts
 
 
 def edge_of(mask: BoolArray) -> BoolArray:

@@ -44,6 +44,8 @@ class _Journal:
 
     def do(self, step: str, inputs: object, act: Callable[[], Path]) -> Path:
         """Do a step, unless it was done from the same inputs and its result is still there."""
+        from softcord.train.nnunet.layout import write_json
+
         digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
         stamp = self.folder / "steps" / f"{STEPS.index(step) + 1}-{step}.json"
         before = _read(stamp)
@@ -54,7 +56,7 @@ class _Journal:
         self.note(f"{step}: begun")
         result = act().resolve()
         seconds = round(time.monotonic() - begun, 1)
-        _write({"inputs": digest, "result": str(result), "seconds": seconds}, stamp)
+        write_json({"inputs": digest, "result": str(result), "seconds": seconds}, stamp)
         self.note(f"{step}: done in {seconds:.0f} s, {result}")
         return result
 
@@ -219,9 +221,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write(content: object, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
