@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from softcord._typing import BoolArray, FloatArray, Zooms
+from softcord.engines.edges import place_edges
 from softcord.engines.intensity import grey_range
 from softcord.engines.locate import locate_cord
 from softcord.engines.network import Network
@@ -35,10 +36,13 @@ class PredictOptions:
         Also compute the spread over test-time augmentation.
     whole : bool
         The network at full resolution over the whole volume, without finding the cord first (for comparison).
+    follow_edges : bool
+        Let the edge follow the grey levels of the image, see `edges`; False: the network's word alone.
     """
 
     uncertainty: bool = False
     whole: bool = False
+    follow_edges: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def predict(
     """
     start = time.perf_counter()
     grey = grey_range(data)
-    view = data.shape
+    seen = data
     data, inside = fade_out(data, zooms, grey[0])
     grid = network.fine_grid(data.shape, zooms)
     whole = options.whole or _is_small(data.shape, zooms, grid)
@@ -96,19 +100,20 @@ def predict(
         cord = _cord_in(follow_cord(data, grey, grid, guide, network, look))
         if cord is None and np.prod(grid.shape) <= SMALL_SAMPLES:
             log.debug("looked for again, at full resolution everywhere")
-            cord = _cord_in(compute_whole(data, grey, grid, look))
+            cord = _cord_in(compute_whole(data, grey, grid, _plain_look(network)))
+            if cord is not None and options.uncertainty:
+                cord = _cord_in(compute_whole(data, grey, grid, look))
     soft = np.zeros(data.shape, dtype=np.float32)
     uncertainty = np.zeros(data.shape, dtype=np.float32) if options.uncertainty else None
     if cord is not None:
         _write_back(*cord, zooms, soft, uncertainty)
-    seconds = {"find": found - start, "segment": time.perf_counter() - found}
-    if data.shape == view:
-        return Prediction(soft, uncertainty, seconds)
-    return Prediction(
-        np.ascontiguousarray(soft[inside]),
-        None if uncertainty is None else np.ascontiguousarray(uncertainty[inside]),
-        seconds,
-    )
+    if data is not seen:
+        soft = np.ascontiguousarray(soft[inside])
+        uncertainty = None if uncertainty is None else np.ascontiguousarray(uncertainty[inside])
+    if options.follow_edges:
+        soft = place_edges(seen, soft, zooms)
+        soft[soft < FAINTEST] = 0
+    return Prediction(soft, uncertainty, {"find": found - start, "segment": time.perf_counter() - found})
 
 
 def fade_out(data: FloatArray, zooms: Zooms, dark: float) -> tuple[FloatArray, tuple[slice, slice, slice]]:

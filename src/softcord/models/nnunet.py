@@ -24,6 +24,7 @@ from softcord.errors import ModelError
 from softcord.models.describing import content_sha256
 from softcord.models.folder import ModelInfo
 from softcord.models.layout import CROP
+from softcord.models.results import read_json
 from softcord.models.running import check_channels, find_checkpoints
 
 log = logging.getLogger(__name__)
@@ -78,9 +79,9 @@ def read_nnunet_folder(folder: Path, *, name: str) -> NnunetFolder:
     ModelError
         A file is missing, damaged or not supported.
     """
-    plans, dataset = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
+    plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
     crop = folder / CROP
-    margins = read_margins(_read_json(crop)) if crop.is_file() else None
+    margins = read_margins(read_json(crop)) if crop.is_file() else None
     checkpoints = find_checkpoints(folder)
     used = [folder / "plans.json", folder / "dataset.json", *sorted(folder.glob("fold_*/checkpoint_*.pth"))]
     used += [crop] if margins else []
@@ -232,17 +233,3 @@ def _write(content: bytes, graph: Path, checkpoint: Checkpoint, configuration: s
             with contextlib.suppress(OSError):
                 other.unlink()
     return _Kept(graph, configuration, axes)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{path}: this file of the nnU-Net model is missing. Install the model again."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error}). Install the model again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: expected named values. Install the model again.")
-    return content

@@ -14,6 +14,7 @@ from scipy.special import gamma
 
 from softcord._typing import FloatArray
 
+RIM_MM = 0.2  # around the cord, which looks as it does and is no part of what raters draw as cord
 STEP = 1.0  # mm between the entries of the tables along z
 HALF_LENGTH = 400  # mm: the tables reach this far below and above z = 0
 
@@ -48,6 +49,9 @@ class Anatomy:
         How far the lateral edges lie in front of the middle, as a share of `half_ap` (area is kept).
     conus_z, top_z : float, mm
         Where the cord ends below and where it passes into the brainstem.
+    rim : float, mm
+        Thickness of what lies around the cord, as bright as the cord and no part of it: pia, and what raters
+        leave out.
     has_cord : bool
         False: the canal holds fluid and nerve roots alone, or there is no canal at all.
     """
@@ -90,6 +94,7 @@ class Anatomy:
     metal: tuple[tuple[float, float, float, float], ...] = ()
     vessels: tuple[tuple[float, float, float], ...] = ()
     airway: tuple[float, float, float] = (0.0, 45.0, 8.0)
+    rim: float = RIM_MM
     seed: int = 0
     table_z: FloatArray = field(default_factory=lambda: np.arange(-HALF_LENGTH, HALF_LENGTH + STEP, STEP))
 
@@ -131,6 +136,8 @@ class AnatomyOptions:
         The conus or the brainstem may be in view.
     cord : bool
         False: a body without a cord.
+    rim_mm : float, mm
+        See `Anatomy.rim`.
     """
 
     area_mm2: tuple[float, float] = (30.0, 120.0)
@@ -140,6 +147,7 @@ class AnatomyOptions:
     pathology: bool = True
     ends: bool = True
     cord: bool = True
+    rim_mm: float = RIM_MM
 
 
 def draw_anatomy(rng: np.random.Generator, options: AnatomyOptions = AnatomyOptions()) -> Anatomy:
@@ -209,6 +217,7 @@ def draw_anatomy(rng: np.random.Generator, options: AnatomyOptions = AnatomyOpti
         metal=metal,
         vessels=_vessels(rng),
         airway=(float(rng.normal(0, 3)), float(rng.uniform(28, 55)), float(rng.uniform(4, 12))),
+        rim=options.rim_mm,
         seed=int(rng.integers(2**31)),
     )
 

@@ -69,16 +69,18 @@ class Painter:
         texture = sum(field(points.x, points.y, points.z) for field in self._textures)
         image = np.full(shape, palette.level[T.AIR], dtype=np.float32)
         labels = np.full(shape, T.AIR, dtype=np.uint8)
-        share = np.zeros(shape, dtype=np.float32)
+        share: FloatArray | None = None
         for tissue, alpha in self._layers(points):
+            rim = tissue == T.WHITE and share is not None  # what is painted white after the cord is its rim
+            if tissue == T.WHITE and share is None:
+                share = np.broadcast_to(alpha, shape).astype(np.float32)
             if not np.any(alpha > 0):
                 continue
             value = palette.level[tissue] + palette.texture[tissue] * texture
             image += alpha * (value - image)
-            labels = np.where(alpha > 0.5, np.uint8(tissue), labels)
-            if tissue == T.WHITE:
-                share = np.broadcast_to(alpha, shape).astype(np.float32)
-        return image, share, labels
+            if not rim:
+                labels = np.where(alpha > 0.5, np.uint8(tissue), labels)
+        return image, np.zeros(shape, dtype=np.float32) if share is None else share, labels
 
     def _layers(self, points: Points) -> Iterator[tuple[Tissue, FloatArray]]:
         """Tissues from the outside in, each with the share of the voxel that it covers."""
@@ -208,8 +210,11 @@ class Painter:
             stem = _cover(_ellipse(u, v, half_rl + 6 * wide, half_ap + 5 * wide), h)
             yield T.BRAIN, stem * _cover(a.top_z - points.z, points.voxel_z)
         ends = _cover(a.conus_z - points.z, points.voxel_z) * _cover(points.z - a.top_z, points.voxel_z)
-        cord = _cover(_ellipse(u, v, half_rl, half_ap, a.exponent), h) * ends
+        distance = _ellipse(u, v, half_rl, half_ap, a.exponent)
+        cord = _cover(distance, h) * ends
         yield T.WHITE, cord
+        seen = _cover(distance - a.rim, h) * ends
+        yield T.WHITE, (seen - cord) / np.maximum(1 - cord, np.float32(1e-6))
         p, q = u / half_rl, v / half_ap
         horn = np.abs(np.abs(p) - 0.3 + 0.1 * q) - np.where(q > 0, 0.15, 0.09) * a.grey_matter
         grey = np.minimum(

@@ -8,6 +8,7 @@ on real images 6 % too large, to make up for phantoms on which the cord comes ou
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from softcord._typing import FloatArray
-from softcord.engines import Network, predict
+from softcord.engines import Network, PredictOptions, predict
 from softcord.phantoms import CONTRASTS, AnatomyOptions, make_phantom
 from softcord.train.config import GridConfig
 from softcord.train.network import CompactUNet
@@ -55,7 +56,8 @@ def calibrate(task: Task, network: CompactUNet) -> tuple[float, float]:
         return 1.0, 0.0
     images = [i for i in load_images(config, task.data or Path(), task.pseudo) if not i.pseudo]
     logits, shares = collect(
-        as_engine(network, config.grid), (*phantom_images(config.schedule.calibration), *images)
+        as_engine(network, config.grid),
+        (*phantom_images(config.schedule.calibration, config.mix.rim_mm), *images),
     )
     if not shares.any():
         log.warning("not calibrated: no cord was found in what there is to calibrate on")
@@ -92,8 +94,8 @@ def as_engine(network: CompactUNet, grid: GridConfig) -> Network:
     return Network(_TorchEngine(network), (i, j, k), grid.in_plane, grid.along, grid.coarse)
 
 
-def phantom_images(count: int) -> Iterator[RealImage]:
-    """Phantoms of known contrasts and many voxel sizes."""
+def phantom_images(count: int, rim_mm: float = 0.0) -> Iterator[RealImage]:
+    """Phantoms of known contrasts and many voxel sizes, with the rim that a training gives them."""
     for number in range(count):
         across, along = IN_PLANE[number % len(IN_PLANE)], THICKNESS[number % len(THICKNESS)]
         zooms = (across, across, along)
@@ -105,7 +107,7 @@ def phantom_images(count: int) -> Iterator[RealImage]:
             zooms=zooms,
             contrast=CONTRASTS[number % len(CONTRASTS)],
             oversample=(parts, parts, max(1, round(along))),
-            anatomy=HEALTHY,
+            anatomy=replace(HEALTHY, rim_mm=rim_mm),
         )
         yield RealImage("", phantom.image, phantom.share, np.ones_like(phantom.share), zooms)
 
@@ -117,7 +119,7 @@ def collect(network: Network, images: Iterable[RealImage]) -> tuple[FloatArray, 
     """
     logits, shares = [np.zeros(0)], [np.zeros(0)]
     for image in images:
-        soft = predict(image.image, image.zooms, network).soft
+        soft = predict(image.image, image.zooms, network, PredictOptions(follow_edges=False)).soft
         near = (image.weight > 0) & ((image.share > FAR) | (soft > FAR))
         said, true = soft[near].astype(float), image.share[near].astype(float)
         if 2 * np.minimum(said, true).sum() < FOUND * (said.sum() + true.sum()) or not said.size:

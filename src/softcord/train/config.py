@@ -82,6 +82,8 @@ class MixConfig:
     pseudo_edge_weight : float
         The same for maps that a model has made: where they are wrong at the edge, training on them would keep
         it so.
+    rim_mm : float, mm
+        What looks like cord around the cords of phantoms, see `phantoms.anatomy.Anatomy`.
     """
 
     phantoms: float = 0.35
@@ -95,9 +97,10 @@ class MixConfig:
     clean: float = 0.0
     edge_weight: float = 1.0
     pseudo_edge_weight: float = 1.0
+    rim_mm: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("phantoms", "maps", "images", "nothing"):
+        for name in ("phantoms", "maps", "images", "nothing", "rim_mm"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
         kinds = ("near_cord", "coarse", "keep_contrast", "without_cord", "clean")
         for name in (*kinds, "edge_weight", "pseudo_edge_weight"):

@@ -83,7 +83,8 @@ def _label(image_path: Path, network: Network, path: Path) -> float:
     data, _ = read_volume(image)
     canonical = to_canonical(data, image.affine)
     voxels = np.ascontiguousarray(canonical.data)
-    prediction = predict(voxels, canonical.zooms, network, PredictOptions(uncertainty=True))
+    options = PredictOptions(uncertainty=True, follow_edges=False)  # the views differ in grey levels
+    prediction = predict(voxels, canonical.zooms, network, options)
     spread = cast("FloatArray", prediction.uncertainty)  # it was asked for
     labelled = agreed(prediction.soft, spread, canonical.zooms)
     cord = prediction.soft > 0.5

@@ -59,7 +59,7 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
         elif kind == 3:
             scan = draw_nothing(rng, geometry)
         else:
-            anatomy = AnatomyOptions(cord=bool(rng.random() >= mix.without_cord))
+            anatomy = AnatomyOptions(cord=bool(rng.random() >= mix.without_cord), rim_mm=mix.rim_mm)
             # no number is drawn where none is clean, so that earlier recipes give what they gave
             clean = mix.clean > 0 and bool(rng.random() < mix.clean)
             scan = draw_scan(rng, geometry, anatomy, clean=clean)

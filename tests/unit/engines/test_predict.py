@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from softcord.engines import Network, predict
+from softcord.engines import Network, PredictOptions, predict
+from softcord.engines.edges import RIM_MM
 from softcord.engines.predict import FADE_MM, NARROW_MM, fade_out
 
 
@@ -67,3 +69,26 @@ def test_a_large_volume_without_a_cord_is_not_computed_at_full_resolution():
     soft = predict(np.zeros((160, 160, 120), dtype=np.float32), (1.0, 1.0, 1.5), network).soft
     assert not soft.any()
     assert sum(engine.sizes) < 160 * 160 * 120 / 2
+
+
+class Large:
+    """An engine that takes what is bright for cord, and says so half a millimetre beyond its edge."""
+
+    device = "cpu"
+
+    def run(self, image):
+        return ((gaussian_filter(image, 0.8) - 0.2) * 40).astype(np.float32)
+
+
+def test_the_edge_follows_the_grey_levels_unless_told_otherwise():
+    x = np.arange(60) - 29.5
+    truth = np.clip(5.5 - np.hypot(x[:, None], x[None, :]), 0, 1)[..., None] * np.ones(20)
+    image = (0.1 + 0.8 * truth).astype(np.float32)
+    network = Network(engine=Large(), multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
+    as_said, placed = (
+        predict(image, (1.0, 1.0, 2.0), network, PredictOptions(follow_edges=follow)).soft.sum() / 20
+        for follow in (False, True)
+    )
+    true = np.pi * (5.0 - RIM_MM) ** 2
+    assert as_said > 1.15 * true
+    assert placed == pytest.approx(true, rel=0.05)

@@ -6,6 +6,8 @@ import pytest
 from softcord.engines import Network, PredictOptions, predict
 from softcord.engines.refine import Guide, follow_cord
 
+PLAIN = PredictOptions(follow_edges=False)
+
 
 class BrightIsCord:
     """An engine that takes grey levels for shares, and counts what it computes."""
@@ -48,10 +50,10 @@ def test_following_the_cord_gives_what_the_whole_volume_gives(name, zooms):
     shape = (int(120 / zooms[0]), int(120 / zooms[1]), int(240 / zooms[2]))
     data = tube(shape, zooms, COURSES[name])
     network, engine = make_network()
-    followed = predict(data, zooms, network).soft
+    followed = predict(data, zooms, network, PLAIN).soft
     spent = engine.samples
     engine.samples = 0
-    whole = predict(data, zooms, network, PredictOptions(whole=True)).soft
+    whole = predict(data, zooms, network, PredictOptions(whole=True, follow_edges=False)).soft
     np.testing.assert_allclose(followed, whole, atol=1e-5)
     assert np.abs(followed - data).max() < 0.5
     assert abs(followed.sum() / data.sum() - 1) < 0.01
@@ -77,7 +79,7 @@ def test_a_guide_that_knows_nothing_finds_nothing():
     network, engine = make_network()
     data = np.zeros((128, 128, 100), np.float32)
     data[0, 0, 0] = 1
-    prediction = predict(data, (1.0, 1.0, 1.0), network)
+    prediction = predict(data, (1.0, 1.0, 1.0), network, PLAIN)
     assert prediction.soft.max() == 0
     assert len(engine.shapes) == 1  # one look at low resolution, and none after it
     assert np.prod(engine.shapes[0]) < data.size / 4
@@ -86,7 +88,7 @@ def test_a_guide_that_knows_nothing_finds_nothing():
 def test_a_small_view_is_computed_in_one_pass():
     data = tube((50, 50, 60), (1.0, 1.0, 1.0), lambda z: (25 + 0 * z, 25 + 0 * z))
     network, engine = make_network()
-    predict(data, (1.0, 1.0, 1.0), network)
+    predict(data, (1.0, 1.0, 1.0), network, PLAIN)
     assert engine.shapes == [(64, 64, 64)]
 
 
@@ -94,7 +96,7 @@ def test_a_single_slice_and_a_thin_slab_are_segmented():
     for planes in (1, 2, 3):
         data = tube((60, 60, planes), (1.0, 1.0, 5.0), lambda z: (30 + 0 * z, 30 + 0 * z))
         network, _ = make_network()
-        soft = predict(data, (1.0, 1.0, 5.0), network).soft
+        soft = predict(data, (1.0, 1.0, 5.0), network, PLAIN).soft
         assert soft.shape == data.shape
         assert abs(soft.sum() / data.sum() - 1) < 0.01
 
@@ -106,7 +108,7 @@ def test_bright_spots_far_from_the_cord_are_dropped():
     with_spot[80:84, 60:64, 40:44] = 1
     network, _ = make_network()
     np.testing.assert_allclose(
-        predict(with_spot, zooms, network).soft, predict(data, zooms, network).soft, atol=1e-5
+        predict(with_spot, zooms, network, PLAIN).soft, predict(data, zooms, network, PLAIN).soft, atol=1e-5
     )
 
 
@@ -114,7 +116,7 @@ def test_slices_17_mm_apart_are_one_cord_even_where_it_leans():
     zooms = (0.9, 0.9, 17.0)
     data = tube((130, 130, 5), zooms, lambda z: (50 + 0.5 * z, 70 - 0.3 * z))
     network, _ = make_network()
-    soft = predict(data, zooms, network).soft
+    soft = predict(data, zooms, network, PLAIN).soft
     assert (soft.max(axis=(0, 1)) > 0.9).all()
     assert abs(soft.sum() / data.sum() - 1) < 0.01
 
@@ -123,8 +125,8 @@ def test_uncertainty_is_highest_at_the_edge_and_leaves_the_map_as_it_is():
     zooms = (1.0, 1.0, 1.0)
     data = tube((60, 60, 60), zooms, lambda z: (30 + 0 * z, 30 + 0 * z))
     network, _ = make_network()
-    plain = predict(data, zooms, network)
-    spread = predict(data, zooms, network, PredictOptions(uncertainty=True))
+    plain = predict(data, zooms, network, PLAIN)
+    spread = predict(data, zooms, network, PredictOptions(uncertainty=True, follow_edges=False))
     np.testing.assert_array_equal(plain.soft, spread.soft)
     assert plain.uncertainty is None
     assert spread.uncertainty is not None
@@ -146,9 +148,9 @@ def test_air_beside_the_body_is_not_searched_and_changes_nothing():
     body = np.maximum(body, 0.2 * grain)
     padded = np.pad(body, ((80, 60), (70, 90), (0, 0)))
     network, engine = make_network()
-    alone = predict(body, zooms, network).soft
+    alone = predict(body, zooms, network, PLAIN).soft
     spent = engine.samples
-    with_air = predict(padded, zooms, network).soft
+    with_air = predict(padded, zooms, network, PLAIN).soft
     np.testing.assert_allclose(with_air[80:-60, 70:-90], alone, atol=0.02)
     assert engine.samples - spent < 2 * spent
 
@@ -157,4 +159,7 @@ def test_a_speck_is_no_cord():
     network, _ = make_network()
     speck = np.zeros((60, 60, 60), np.float32)
     speck[30:33, 30:33, 30:33] = 1
-    assert predict(speck, (1.0, 1.0, 1.0), network, PredictOptions(whole=True)).soft.max() == 0
+    assert (
+        predict(speck, (1.0, 1.0, 1.0), network, PredictOptions(whole=True, follow_edges=False)).soft.max()
+        == 0
+    )

@@ -49,6 +49,21 @@ def test_the_share_is_one_inside_the_ellipse_zero_outside_and_a_half_on_its_edge
     np.testing.assert_allclose(paint(body(), edge)[1], 0.5, atol=1e-3)
 
 
+def test_the_rim_looks_like_the_cord_and_is_no_part_of_it():
+    """Half-way between the grey levels of cord and fluid lies the edge of the rim, on either axis."""
+    palette = draw_palette(np.random.default_rng(1), "T2w")
+    cord, fluid = palette.level[Tissue.WHITE], palette.level[Tissue.CSF]
+    for rim in (0.0, 0.1, 0.4):
+        anatomy = body(rim=rim, roots=0, gap_rl=np.full(801, 4.0), gap_ap=np.full(801, 4.0))
+        edge = Points(np.float32([6 + rim, 0]), np.float32([0, 4 + rim]), np.float32([0, 0]), 0.05, 1.0)
+        image, share, _ = paint(anatomy, edge)
+        np.testing.assert_allclose(image, (cord + fluid) / 2, atol=0.02)
+        np.testing.assert_allclose(share, 0.5 if rim == 0 else 0, atol=0.01)
+        assert paint(anatomy)[1].sum() * SIZE**2 == pytest.approx(
+            anatomy.areas_mm2(np.array([0.0]))[0], rel=0.005
+        )
+
+
 def test_a_larger_voxel_blurs_the_edge_of_the_cord_over_its_size():
     where = Points(np.linspace(4, 8, 401, dtype=np.float32), *(np.float32([0]),) * 2, 1.0, 1.0)
     _, share, _ = paint(body(), where)

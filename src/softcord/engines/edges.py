@@ -1,0 +1,158 @@
+"""Where the edge of the cord lies by the grey levels: half-way between those of cord and surroundings.
+
+A voxel at the edge is cord as far as its grey level lies from that of the surroundings towards that of the
+cord. Both are taken nearby, from voxels that lie whole on one side. Where the two hardly differ against the
+noise, the grey level says little, and the share stays what it was.
+"""
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from softcord._typing import BoolArray, FloatArray, Zooms
+
+# of each: mm, and voxels across where they are larger
+BAND = 2.0, 1.45  # on either side of the edge: where shares may change
+SURE = 1.2, 1.1  # from the edge on, voxels lie whole on one side …
+AROUND = 2.8, 2.3  # … and up to here, they are the cord's surroundings
+BESIDE = 0.0, 1.1  # from the edge, where the contrast of an image is taken
+WITHIN_REACH, AROUND_REACH, ALONG_REACH = 3.0, 2.0, 4.0  # mm: standard deviations of the weights of "nearby"
+ENOUGH = 4.0  # squared contrast over noise at which the grey level counts half
+USUAL = 0.25, 0.6  # shares of an image's usual contrast below which the grey level counts nothing, and all
+PASSES = 2  # the second one starts from a better edge
+RIM_MM = 0.2  # between the half-way grey level and where raters end the cord
+
+
+def place_edges(image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: float = RIM_MM) -> FloatArray:
+    """Shares whose edge follows the grey levels.
+
+    Parameters
+    ----------
+    image : (I, J, K) array of float32
+        RAS+, any grey scale.
+    shares : (I, J, K) array of float32 in [0, 1]
+        With an edge that is right to a millimetre or so: a drawn mask, or what a network says.
+    zooms : (3,) tuple of float, mm
+    rim : float, mm
+        How far within the half-way grey level the cord ends.
+
+    Returns
+    -------
+    placed : (I, J, K) array of float32 in [0, 1]
+        Shares near the edge come from the grey levels as far as these are to be trusted; all others are as
+        they were. Where the cord is not darker (or brighter) than its surroundings by a good part of what it
+        is elsewhere in the image, as where fluid is too thin to be seen before what lies behind it, they are
+        not.
+    """
+    placed = shares.astype(np.float32)
+    box = _around(shares > 0.5, zooms)
+    if box is None:
+        return placed
+    grey, part = np.asarray(image[box], dtype=np.float32), placed[box]
+    for _ in range(PASSES):
+        by_grey, trust = _by_grey(grey, part, zooms)
+        part = part + trust * (by_grey - part)
+    placed[box] = inset(part, trust * np.float32(rim), zooms)
+    return placed
+
+
+def _by_grey(grey: FloatArray, shares: FloatArray, zooms: Zooms) -> tuple[FloatArray, FloatArray]:
+    """The share of each voxel by its grey level, and how far that is to be trusted (0 to 1)."""
+    largest = max(zooms[:2])
+    band, sure, far, beside = (max(mm, voxels * largest) for mm, voxels in (BAND, SURE, AROUND, BESIDE))
+    depth = _depth(shares > 0.5, zooms)
+    within = (depth > sure).astype(np.float32)
+    around = ((depth < -sure) & (depth > -far)).astype(np.float32)
+    cord, cord_noise, cord_known = _local(grey, within, WITHIN_REACH, zooms)
+    other, other_noise, other_known = _local(grey, around, AROUND_REACH, zooms)
+    known = cord_known & other_known
+    gap = cord - other
+    contrast = gap**2 / (cord_noise + other_noise + 1e-12)
+    usual = _usual_gap(gap[known & (np.abs(depth) < beside)])
+    low, high = USUAL
+    as_usual = np.clip((gap / usual - low) / (high - low), 0, 1)
+    trust = contrast / (contrast + ENOUGH) * as_usual * (known & (np.abs(depth) < band))
+    by_grey = np.clip((grey - other) / np.where(np.abs(gap) < 1e-6, 1e-6, gap), 0, 1)
+    return by_grey, trust.astype(np.float32)
+
+
+def _usual_gap(gaps: FloatArray) -> float:
+    """How much brighter (or darker, below 0) the cord of an image is than its surroundings, as a rule."""
+    if not gaps.size or gaps.sum() == 0:
+        return np.inf
+    sign = float(np.sign(gaps.sum()))
+    alike = gaps[np.sign(gaps) == sign]
+    return float(np.median(alike))
+
+
+def inset(shares: FloatArray, distance: FloatArray | float, zooms: Zooms) -> FloatArray:
+    """Shares whose edge is moved inwards, within slices.
+
+    Parameters
+    ----------
+    shares : (I, J, K) array of float32 in [0, 1]
+    distance : float, or (I, J, K) array of float32, mm
+        0 or more, and small against a voxel.
+    zooms : (3,) tuple of float, mm
+
+    Returns
+    -------
+    moved : (I, J, K) array of float32 in [0, 1]
+        The area of each slice falls by the distance times its circumference, which is the sum of the gradient
+        (coarea formula); no voxel falls below its lowest neighbour.
+    """
+    moved: FloatArray = np.clip(shares - distance * _fall(shares, zooms), 0, 1).astype(np.float32)
+    return moved
+
+
+def _fall(shares: FloatArray, zooms: Zooms) -> FloatArray:
+    """Length of the gradient within slices, per mm, from each voxel to its lower neighbours (upwind)."""
+    squares = np.zeros(shares.shape, dtype=np.float32)
+    for axis in (0, 1):
+        if shares.shape[axis] > 1:
+            step = np.diff(shares, axis=axis) / np.float32(zooms[axis])
+            pad = [(0, 0)] * 3
+            pad[axis] = (1, 0)
+            before = np.pad(step, pad)  # from the neighbour before to this voxel
+            pad[axis] = (0, 1)
+            behind = np.pad(-step, pad)
+            squares += np.maximum(np.maximum(before, behind), 0) ** 2
+    return np.sqrt(squares)
+
+
+def _around(mask: BoolArray, zooms: Zooms) -> tuple[slice, slice, slice] | None:
+    """The box that all of this is about: the mask and what lies near it; None if the mask is empty."""
+    slices = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not found.size:
+            return None
+        reach = int(np.ceil(6 / zooms[axis])) + 2 if axis < 2 else 0
+        slices.append(slice(max(0, found[0] - reach), min(mask.shape[axis], found[-1] + reach + 1)))
+    return slices[0], slices[1], slices[2]
+
+
+def _depth(mask: BoolArray, zooms: Zooms) -> FloatArray:
+    """How deep each voxel lies within the mask, in its slice, mm; negative outside."""
+    depth = np.full(mask.shape, -np.inf, dtype=np.float32)
+    for k in np.flatnonzero(mask.any(axis=(0, 1))):
+        inside = mask[:, :, k]
+        depth[:, :, k] = distance_transform_edt(inside, sampling=zooms[:2]) - distance_transform_edt(
+            ~inside, sampling=zooms[:2]
+        )
+    return depth
+
+
+def _local(
+    grey: FloatArray, weights: FloatArray, reach: float, zooms: Zooms
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Mean and variance of the grey levels nearby of the voxels that count, and where there are any."""
+    sigma = [reach / zooms[0], reach / zooms[1], ALONG_REACH / zooms[2]]
+    middle = np.float32(grey[weights > 0].mean()) if weights.any() else np.float32(0)
+    grey = grey - middle
+    count, total, squares = (
+        gaussian_filter(values, sigma, truncate=3) for values in (weights, weights * grey, weights * grey**2)
+    )
+    known = count > 1e-4
+    count = np.maximum(count, 1e-6)
+    mean = total / count
+    return mean + middle, np.maximum(squares / count - mean**2, 0), known

@@ -1,0 +1,96 @@
+"""Edges that follow the grey levels: on cords whose area is known."""
+
+import numpy as np
+import pytest
+
+from softcord.engines.edges import inset, place_edges
+
+RADIUS = 5.0
+
+
+def rod(zoom: float, radius: float = RADIUS, shift: float = 0.3) -> np.ndarray:
+    """Share of each voxel that lies in a rod along the third axis, from 8 × 8 sub-voxels."""
+    n = round(40 / zoom)
+    x = (np.arange(8 * n) + 0.5) * zoom / 8 - n * zoom / 2
+    inside = np.hypot(x[:, None] - shift, x[None, :] - 0.5 * shift) < radius
+    share = inside.reshape(n, 8, n, 8).mean(axis=(1, 3)).astype(np.float32)
+    return np.repeat(share[..., None], 6, axis=2)
+
+
+def area(share: np.ndarray, zoom: float) -> float:
+    return float(share[..., 1:-1].sum()) * zoom**2 / 4
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.8, 1.0, 1.5])
+@pytest.mark.parametrize(("cord", "around"), [(0.3, 0.9), (0.8, 0.2)])
+@pytest.mark.parametrize("off", [-0.6, 0.0, 0.6])
+def test_an_edge_that_is_off_by_half_a_millimetre_is_put_where_the_grey_levels_change(
+    zoom, cord, around, off
+):
+    truth = rod(zoom)
+    image = around + truth * (cord - around)
+    image += 0.02 * np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+    start = (rod(zoom, RADIUS + off) > 0.5).astype(np.float32)
+    placed = place_edges(image, start, (zoom, zoom, 2.0), rim=0.0)
+    assert area(placed, zoom) == pytest.approx(np.pi * RADIUS**2, rel=0.02)
+    assert np.abs(placed - truth)[..., 1:-1].mean() < 0.3 * np.abs(start - truth)[..., 1:-1].mean() + 0.004
+
+
+def test_the_cord_ends_the_rim_within_the_half_way_grey_level():
+    truth = rod(0.5)
+    image = 0.9 - 0.6 * truth
+    whole, less = (place_edges(image, truth, (0.5, 0.5, 2.0), rim=rim) for rim in (0.0, 0.2))
+    assert area(whole, 0.5) - area(less, 0.5) == pytest.approx(0.2 * 2 * np.pi * RADIUS, rel=0.1)
+
+
+def test_where_grey_levels_say_nothing_the_shares_stay():
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((40, 40, 6)).astype(np.float32)
+    start = rod(1.0, 5.4)
+    placed = place_edges(image, start, (1.0, 1.0, 2.0))
+    assert np.abs(placed - start).mean() < 0.01
+    np.testing.assert_array_equal(place_edges(np.zeros_like(image), start, (1.0, 1.0, 2.0)), start)
+
+
+@pytest.mark.parametrize("scale", [(1.0, 0.0), (900.0, -3000.0), (1e-4, 0.5)])
+def test_the_grey_scale_does_not_matter(scale):
+    truth = rod(1.0)
+    image = 0.9 - 0.6 * truth + 0.01 * np.random.default_rng(0).standard_normal(truth.shape)
+    start = (rod(1.0, 5.5) > 0.5).astype(np.float32)
+    gain, offset = scale
+    plain = place_edges(image.astype(np.float32), start, (1.0, 1.0, 2.0))
+    scaled = place_edges((gain * image + offset).astype(np.float32), start, (1.0, 1.0, 2.0))
+    np.testing.assert_allclose(scaled, plain, atol=0.01)
+
+
+def test_nothing_changes_far_from_the_edge_nor_in_what_came():
+    truth = rod(1.0)
+    image, start = 0.9 - 0.6 * truth, (truth > 0.5).astype(np.float32)
+    image[2:5, 2:5] = 0.3  # as bright as the cord
+    kept = image.copy(), start.copy()
+    placed = place_edges(image, start, (1.0, 1.0, 2.0))
+    np.testing.assert_array_equal(placed[:8], 0)
+    np.testing.assert_array_equal(placed[19:22, 19:22], 1)
+    np.testing.assert_array_equal(image, kept[0])
+    np.testing.assert_array_equal(start, kept[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 4), (30, 1, 4), (30, 30, 1), (3, 3, 3)])
+def test_views_of_a_single_voxel_along_an_axis_are_taken(shape):
+    start = np.zeros(shape, dtype=np.float32)
+    start[tuple(slice(n // 3, n // 3 + max(1, n // 3)) for n in shape)] = 1
+    placed = place_edges(1 - 0.5 * start, start, (1.0, 1.0, 2.0))
+    assert placed.shape == shape
+    assert np.isfinite(placed).all()
+
+
+def test_shares_without_a_cord_stay_as_they_are():
+    faint = np.full((8, 8, 3), 0.2, dtype=np.float32)
+    np.testing.assert_array_equal(place_edges(faint, faint, (1.0, 1.0, 1.0)), faint)
+
+
+@pytest.mark.parametrize("distance", [0.1, 0.2])
+def test_an_inset_takes_the_distance_times_the_circumference(distance):
+    truth = rod(0.5)
+    taken = area(truth, 0.5) - area(inset(truth, distance, (0.5, 0.5, 2.0)), 0.5)
+    assert taken == pytest.approx(distance * 2 * np.pi * RADIUS, rel=0.1)
