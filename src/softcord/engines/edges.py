@@ -18,6 +18,7 @@ BESIDE = 0.0, 1.1  # from the edge, where the contrast of an image is taken
 WITHIN_REACH, AROUND_REACH, ALONG_REACH = 3.0, 2.0, 4.0  # mm: standard deviations of the weights of "nearby"
 ENOUGH = 4.0  # squared contrast over noise at which the grey level counts half
 USUAL = 0.25, 0.6  # shares of an image's usual contrast below which the grey level counts nothing, and all
+LARGEST_MM = 1.6  # across: in larger voxels, too few lie whole on one side
 PASSES = 2  # the second one starts from a better edge
 RIM_MM = 0.2  # between the half-way grey level and where raters end the cord
 
@@ -41,10 +42,10 @@ def place_edges(image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: flo
         Shares near the edge come from the grey levels as far as these are to be trusted; all others are as
         they were. Where the cord is not darker (or brighter) than its surroundings by a good part of what it
         is elsewhere in the image, as where fluid is too thin to be seen before what lies behind it, they are
-        not.
+        not; nor in voxels of more than 1.6 mm across.
     """
     placed = shares.astype(np.float32)
-    box = _around(shares > 0.5, zooms)
+    box = None if max(zooms[:2]) > LARGEST_MM else _around(shares > 0.5, zooms)
     if box is None:
         return placed
     grey, part = np.asarray(image[box], dtype=np.float32), placed[box]

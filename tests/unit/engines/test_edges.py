@@ -84,6 +84,12 @@ def test_views_of_a_single_voxel_along_an_axis_are_taken(shape):
     assert np.isfinite(placed).all()
 
 
+def test_in_large_voxels_the_shares_stay():
+    truth = rod(2.0)
+    start = rod(2.0, 5.5)
+    np.testing.assert_array_equal(place_edges(0.9 - 0.6 * truth, start, (2.0, 2.0, 2.0)), start)
+
+
 def test_shares_without_a_cord_stay_as_they_are():
     faint = np.full((8, 8, 3), 0.2, dtype=np.float32)
     np.testing.assert_array_equal(place_edges(faint, faint, (1.0, 1.0, 1.0)), faint)
