@@ -45,24 +45,55 @@ def place_edges(image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: flo
         not; nor in voxels of more than 1.6 mm across.
     """
     placed = shares.astype(np.float32)
-    box = None if max(zooms[:2]) > LARGEST_MM else _around(shares > 0.5, zooms)
-    if box is None:
+    mask = placed > 0.5
+    if max(zooms[:2]) > LARGEST_MM or not mask.any():
         return placed
-    grey, part = np.asarray(image[box], dtype=np.float32), placed[box]
+    where, in_view = _windows(mask, zooms)
+    grey, part = image[where].astype(np.float32), placed[where] * in_view
     for _ in range(PASSES):
-        by_grey, trust = _by_grey(grey, part, zooms)
+        by_grey, trust = _by_grey(grey, part, in_view, zooms)
         part = part + trust * (by_grey - part)
-    placed[box] = inset(part, trust * np.float32(rim), zooms)
+    part = inset(part, trust * np.float32(rim), zooms)
+    i, j, k = (np.broadcast_to(index, in_view.shape)[in_view] for index in where)
+    placed[i, j, k] = part[in_view]
     return placed
 
 
-def _by_grey(grey: FloatArray, shares: FloatArray, zooms: Zooms) -> tuple[FloatArray, FloatArray]:
+def _windows(mask: BoolArray, zooms: Zooms) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], BoolArray]:
+    """Windows of one size that follow the mask from slice to slice.
+
+    Returns
+    -------
+    where : tuple of (W, 1, K), (1, V, K) and (1, 1, K) array of int
+        Index of each voxel; what would lie out of view is that of the nearest voxel within.
+    in_view : (W, V, K) array of bool
+    """
+    slices = np.flatnonzero(mask.any(axis=(0, 1)))
+    planes = np.arange(slices[0], slices[-1] + 1)
+    indices: list[np.ndarray] = []
+    inside: list[BoolArray] = []
+    for axis in (0, 1):
+        seen = np.asarray(mask.any(axis=1 - axis))[:, slices]
+        first, last = seen.argmax(axis=0), seen.shape[0] - 1 - seen[::-1].argmax(axis=0)
+        middle = np.rint(np.interp(planes, slices, (first + last) / 2)).astype(int)
+        half = int(((last - first) // 2).max()) + int(np.ceil(6 / zooms[axis])) + 2
+        index = middle + np.arange(-half, half + 1)[:, None]
+        inside.append((index >= 0) & (index < mask.shape[axis]))
+        indices.append(np.clip(index, 0, mask.shape[axis] - 1))
+    i, j = indices
+    in_view: BoolArray = inside[0][:, None] & inside[1][None]
+    return (i[:, None], j[None], planes[None, None]), in_view
+
+
+def _by_grey(
+    grey: FloatArray, shares: FloatArray, in_view: BoolArray, zooms: Zooms
+) -> tuple[FloatArray, FloatArray]:
     """The share of each voxel by its grey level, and how far that is to be trusted (0 to 1)."""
     largest = max(zooms[:2])
     band, sure, far, beside = (max(mm, voxels * largest) for mm, voxels in (BAND, SURE, AROUND, BESIDE))
     depth = _depth(shares > 0.5, zooms)
-    within = (depth > sure).astype(np.float32)
-    around = ((depth < -sure) & (depth > -far)).astype(np.float32)
+    within = ((depth > sure) & in_view).astype(np.float32)
+    around = ((depth < -sure) & (depth > -far) & in_view).astype(np.float32)
     cord, cord_noise, cord_known = _local(grey, within, WITHIN_REACH, zooms)
     other, other_noise, other_known = _local(grey, around, AROUND_REACH, zooms)
     known = cord_known & other_known
@@ -120,26 +151,12 @@ def _fall(shares: FloatArray, zooms: Zooms) -> FloatArray:
     return np.sqrt(squares)
 
 
-def _around(mask: BoolArray, zooms: Zooms) -> tuple[slice, slice, slice] | None:
-    """The box that all of this is about: the mask and what lies near it; None if the mask is empty."""
-    slices = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not found.size:
-            return None
-        reach = int(np.ceil(6 / zooms[axis])) + 2 if axis < 2 else 0
-        slices.append(slice(max(0, found[0] - reach), min(mask.shape[axis], found[-1] + reach + 1)))
-    return slices[0], slices[1], slices[2]
-
-
 def _depth(mask: BoolArray, zooms: Zooms) -> FloatArray:
     """How deep each voxel lies within the mask, in its slice, mm; negative outside."""
-    depth = np.full(mask.shape, -np.inf, dtype=np.float32)
-    for k in np.flatnonzero(mask.any(axis=(0, 1))):
-        inside = mask[:, :, k]
-        depth[:, :, k] = distance_transform_edt(inside, sampling=zooms[:2]) - distance_transform_edt(
-            ~inside, sampling=zooms[:2]
-        )
+    apart = (zooms[0], zooms[1], 1e4)  # so that the nearest voxel is never one of another slice
+    depth: FloatArray = distance_transform_edt(mask, sampling=apart) - distance_transform_edt(
+        ~mask, sampling=apart
+    )
     return depth
 
 
@@ -151,7 +168,7 @@ def _local(
     middle = np.float32(grey[weights > 0].mean()) if weights.any() else np.float32(0)
     grey = grey - middle
     count, total, squares = (
-        gaussian_filter(values, sigma, truncate=3) for values in (weights, weights * grey, weights * grey**2)
+        gaussian_filter(values, sigma, truncate=2) for values in (weights, weights * grey, weights * grey**2)
     )
     known = count > 1e-4
     count = np.maximum(count, 1e-6)
