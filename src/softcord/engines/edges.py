@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from softcord._typing import BoolArray, FloatArray, Zooms
 
 # of each: mm, and voxels across where they are larger
-BAND = 2.0, 1.45  # on either side of the edge: where shares may change
+BAND = 2.0, 1.45  # on either side of the edge: where shares may change in one pass
 SURE = 1.2, 1.1  # from the edge on, voxels lie whole on one side …
 AROUND = 2.8, 2.3  # … and up to here, they are the cord's surroundings
 BESIDE = 0.0, 1.1  # from the edge, where the contrast of an image is taken
@@ -29,7 +29,7 @@ def place_edges(image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: flo
     Parameters
     ----------
     image : (I, J, K) array of float32
-        RAS+, any grey scale.
+        RAS+, any grey scale, finite.
     shares : (I, J, K) array of float32 in [0, 1]
         With an edge that is right to a millimetre or so: a drawn mask, or what a network says.
     zooms : (3,) tuple of float, mm
@@ -46,14 +46,18 @@ def place_edges(image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: flo
     """
     placed = shares.astype(np.float32)
     mask = placed > 0.5
-    if max(zooms[:2]) > LARGEST_MM or not mask.any():
+    if max(zooms[:2]) > LARGEST_MM + 1e-3 or not mask.any():  # float32 in headers: 1.6 may be a little more
         return placed
     where, in_view = _windows(mask, zooms)
-    grey, part = image[where].astype(np.float32), placed[where] * in_view
+    seen = image[where].astype(np.float64)
+    seen -= seen.mean()
+    grey = (seen / max(float(np.abs(seen).max()), np.finfo(float).tiny)).astype(np.float32)
+    part = placed[where]  # beyond the view, the cord goes on as it is at its border
     for _ in range(PASSES):
         by_grey, trust = _by_grey(grey, part, in_view, zooms)
         part = part + trust * (by_grey - part)
-    part = inset(part, trust * np.float32(rim), zooms)
+    # the whole rim wherever the edge is known, so that noise does not make the cord larger
+    part = inset(part, np.minimum(2 * trust, 1) * np.float32(rim), zooms)
     i, j, k = (np.broadcast_to(index, in_view.shape)[in_view] for index in where)
     placed[i, j, k] = part[in_view]
     return placed

@@ -54,7 +54,7 @@ class Prediction:
     soft : (I, J, K) array of float32 in [0, 1]
         Share of each voxel that is cord, on the grid of the input.
     uncertainty : (I, J, K) array of float32, or None
-        Standard deviation of the share over test-time augmentation.
+        Standard deviation over test-time augmentation of what the network says, before the edge is placed.
     seconds : dict of str to float
         Time of each step: ``find`` and ``segment``.
     """
