@@ -21,11 +21,11 @@ Source: TypeAlias = Literal["mask", "network"]
 # (true area - area) / deviation at 2.5 % and at 97.5 %.
 WEIGHTS: Final = {
     "mask": (5.9e-8, 0.0498, 0.0191, 0.0, 1.23e-7),
-    "network": (0.031, 6.14e-06, 6.14e-06, 6.14e-06, 1.01e-08),
+    "network": (0.00979, 6.14e-06, 6.14e-06, 6.14e-06, 1.86e-08),
 }
 QUANTILES: Final = {
     "mask": (-2.3, 2.78),
-    "network": (-1.56, 3.11),
+    "network": (-1.77, 3.84),
 }
 
 FIT_RAD = 0.02  # an angle is hardly better known than that
