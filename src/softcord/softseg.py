@@ -10,6 +10,9 @@ from softcord._typing import BoolArray, FloatArray, Zooms
 LEAST_AREA_MM2 = 5.0
 """A slice with less cord than that holds none: at its ends, a soft map fades out."""
 
+EDGE_INSET_MM = 0.2
+"""The cord ends this far within the place where the grey level is half-way between cord and surroundings."""
+
 Box = tuple[slice, slice, slice]
 """Index of a block of voxels."""
 

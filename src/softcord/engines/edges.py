@@ -9,21 +9,23 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from softcord._typing import BoolArray, FloatArray, Zooms
+from softcord.softseg import EDGE_INSET_MM
 
 # of each: mm, and voxels across where they are larger
 BAND = 2.0, 1.45  # on either side of the edge: where shares may change in one pass
 SURE = 1.2, 1.1  # from the edge on, voxels lie whole on one side …
 AROUND = 2.8, 2.3  # … and up to here, they are the cord's surroundings
-BESIDE = 0.0, 1.1  # from the edge, where the contrast of an image is taken
+BESIDE = 1.1  # voxels from the edge, where the contrast of an image is taken
 WITHIN_REACH, AROUND_REACH, ALONG_REACH = 3.0, 2.0, 4.0  # mm: standard deviations of the weights of "nearby"
 ENOUGH = 4.0  # squared contrast over noise at which the grey level counts half
 USUAL = 0.25, 0.6  # shares of an image's usual contrast below which the grey level counts nothing, and all
 LARGEST_MM = 1.6  # across: in larger voxels, too few lie whole on one side
 PASSES = 2  # the second one starts from a better edge
-RIM_MM = 0.2  # between the half-way grey level and where raters end the cord
 
 
-def place_edges(image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: float = RIM_MM) -> FloatArray:
+def place_edges(
+    image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: float = EDGE_INSET_MM
+) -> FloatArray:
     """Shares whose edge follows the grey levels.
 
     Parameters
@@ -94,7 +96,7 @@ def _by_grey(
 ) -> tuple[FloatArray, FloatArray]:
     """The share of each voxel by its grey level, and how far that is to be trusted (0 to 1)."""
     largest = max(zooms[:2])
-    band, sure, far, beside = (max(mm, voxels * largest) for mm, voxels in (BAND, SURE, AROUND, BESIDE))
+    band, sure, far = (max(mm, voxels * largest) for mm, voxels in (BAND, SURE, AROUND))
     depth = _depth(shares > 0.5, zooms)
     within = ((depth > sure) & in_view).astype(np.float32)
     around = ((depth < -sure) & (depth > -far) & in_view).astype(np.float32)
@@ -103,7 +105,7 @@ def _by_grey(
     known = cord_known & other_known
     gap = cord - other
     contrast = gap**2 / (cord_noise + other_noise + 1e-12)
-    usual = _usual_gap(gap[known & (np.abs(depth) < beside)])
+    usual = _usual_gap(gap[known & (np.abs(depth) < BESIDE * largest)])
     low, high = USUAL
     as_usual = np.clip((gap / usual - low) / (high - low), 0, 1)
     trust = contrast / (contrast + ENOUGH) * as_usual * (known & (np.abs(depth) < band))

@@ -13,8 +13,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import gamma
 
 from softcord._typing import FloatArray
+from softcord.softseg import EDGE_INSET_MM
 
-RIM_MM = 0.2  # around the cord, which looks as it does and is no part of what raters draw as cord
 STEP = 1.0  # mm between the entries of the tables along z
 HALF_LENGTH = 400  # mm: the tables reach this far below and above z = 0
 
@@ -94,7 +94,7 @@ class Anatomy:
     metal: tuple[tuple[float, float, float, float], ...] = ()
     vessels: tuple[tuple[float, float, float], ...] = ()
     airway: tuple[float, float, float] = (0.0, 45.0, 8.0)
-    rim: float = RIM_MM
+    rim: float = EDGE_INSET_MM
     seed: int = 0
     table_z: FloatArray = field(default_factory=lambda: np.arange(-HALF_LENGTH, HALF_LENGTH + STEP, STEP))
 
@@ -147,7 +147,7 @@ class AnatomyOptions:
     pathology: bool = True
     ends: bool = True
     cord: bool = True
-    rim_mm: float = RIM_MM
+    rim_mm: float = EDGE_INSET_MM
 
 
 def draw_anatomy(rng: np.random.Generator, options: AnatomyOptions = AnatomyOptions()) -> Anatomy:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from softcord.engines.edges import RIM_MM, inset, place_edges
-from softcord.phantoms import anatomy
+from softcord.engines.edges import inset, place_edges
+from softcord.phantoms import AnatomyOptions
+from softcord.softseg import EDGE_INSET_MM
 
 RADIUS = 5.0
 
@@ -91,7 +92,7 @@ def test_noise_does_not_make_the_cord_larger(noise):
     truth = rod(1.0)
     image = truth + noise * np.random.default_rng(1).standard_normal(truth.shape).astype(np.float32)
     placed = place_edges(image, truth, (1.0, 1.0, 2.0))
-    assert area(placed, 1.0) == pytest.approx(np.pi * (RADIUS - RIM_MM) ** 2, rel=0.02)
+    assert area(placed, 1.0) == pytest.approx(np.pi * (RADIUS - EDGE_INSET_MM) ** 2, rel=0.02)
 
 
 def test_a_cord_at_the_border_of_the_view_loses_nothing_there():
@@ -111,7 +112,7 @@ def test_two_pieces_in_a_slice_and_slices_between_pieces_are_taken():
 
 
 def test_the_rim_is_that_of_the_phantoms():
-    assert anatomy.RIM_MM == RIM_MM
+    assert AnatomyOptions().rim_mm == EDGE_INSET_MM
 
 
 def test_in_large_voxels_the_shares_stay():

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from softcord.engines import Network, PredictOptions, predict
-from softcord.engines.edges import RIM_MM
 from softcord.engines.predict import FADE_MM, NARROW_MM, fade_out
+from softcord.softseg import EDGE_INSET_MM
 
 
 def test_a_narrow_view_falls_to_the_dark_over_the_added_length_and_a_wide_one_is_left_alone():
@@ -89,6 +89,6 @@ def test_the_edge_follows_the_grey_levels_unless_told_otherwise():
         predict(image, (1.0, 1.0, 2.0), network, PredictOptions(follow_edges=follow)).soft.sum() / 20
         for follow in (False, True)
     )
-    true = np.pi * (5.0 - RIM_MM) ** 2
+    true = np.pi * (5.0 - EDGE_INSET_MM) ** 2
     assert as_said > 1.15 * true
     assert placed == pytest.approx(true, rel=0.05)

@@ -1,5 +1,7 @@
 """The cord is followed wherever it goes, and nothing is lost against computing the whole volume."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def test_following_the_cord_gives_what_the_whole_volume_gives(name, zooms):
     followed = predict(data, zooms, network, PLAIN).soft
     spent = engine.samples
     engine.samples = 0
-    whole = predict(data, zooms, network, PredictOptions(whole=True, follow_edges=False)).soft
+    whole = predict(data, zooms, network, replace(PLAIN, whole=True)).soft
     np.testing.assert_allclose(followed, whole, atol=1e-5)
     assert np.abs(followed - data).max() < 0.5
     assert abs(followed.sum() / data.sum() - 1) < 0.01
@@ -126,7 +128,7 @@ def test_uncertainty_is_highest_at_the_edge_and_leaves_the_map_as_it_is():
     data = tube((60, 60, 60), zooms, lambda z: (30 + 0 * z, 30 + 0 * z))
     network, _ = make_network()
     plain = predict(data, zooms, network, PLAIN)
-    spread = predict(data, zooms, network, PredictOptions(uncertainty=True, follow_edges=False))
+    spread = predict(data, zooms, network, replace(PLAIN, uncertainty=True))
     np.testing.assert_array_equal(plain.soft, spread.soft)
     assert plain.uncertainty is None
     assert spread.uncertainty is not None
@@ -159,7 +161,4 @@ def test_a_speck_is_no_cord():
     network, _ = make_network()
     speck = np.zeros((60, 60, 60), np.float32)
     speck[30:33, 30:33, 30:33] = 1
-    assert (
-        predict(speck, (1.0, 1.0, 1.0), network, PredictOptions(whole=True, follow_edges=False)).soft.max()
-        == 0
-    )
+    assert predict(speck, (1.0, 1.0, 1.0), network, replace(PLAIN, whole=True)).soft.max() == 0
