@@ -17,16 +17,29 @@ GREY_MIDDLE = 0.5  # of the scaled grey levels; powers are taken of the distance
 GREY_GAIN = 8.0  # so that coefficients near 1 make sharp edges
 
 
+class _Norm(nn.InstanceNorm3d):
+    """Instance normalisation that leaves the channels last on the CPU.
+
+    There, torch's own turns the memory round before and after itself, which takes a third of a training step.
+    Groups of one channel are the same and need no turning.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        return functional.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+
+
 class _Block(nn.Sequential):
     """Two convolutions, each with instance normalisation and leaky rectifier."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(
             nn.Conv3d(channels_in, channels_out, 3, padding=1, bias=False),
-            nn.InstanceNorm3d(channels_out, affine=True),
+            _Norm(channels_out, affine=True),
             nn.LeakyReLU(0.01, inplace=True),
             nn.Conv3d(channels_out, channels_out, 3, padding=1, bias=False),
-            nn.InstanceNorm3d(channels_out, affine=True),
+            _Norm(channels_out, affine=True),
             nn.LeakyReLU(0.01, inplace=True),
         )
 

@@ -65,6 +65,35 @@ def test_the_field_of_view_is_wider_than_the_folded_voxel():
     assert seen.any(dim=0).any(dim=0).sum() >= 8
 
 
+def test_no_channels_are_moved_behind_one_another_on_the_way():
+    network = CompactUNet((4, 8), (2, 2, 1)).to(memory_format=torch.channels_last_3d)
+    image = torch.rand(2, 1, 16, 16, 8).contiguous(memory_format=torch.channels_last_3d)
+    kept = []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.InstanceNorm3d):
+            layer.register_forward_hook(
+                lambda _, __, out: kept.append(out.is_contiguous(memory_format=torch.channels_last_3d))
+            )
+    network(image)
+    assert kept == [True] * 6
+
+
+def test_the_normalisation_and_its_gradients_are_those_of_torch():
+    ours = next(m for m in CompactUNet((4, 8), (2, 2, 1)).modules() if isinstance(m, torch.nn.InstanceNorm3d))
+    torchs = torch.nn.InstanceNorm3d(4, affine=True)
+    results = []
+    for layer in (ours, torchs):
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([0.5, 1.0, 2.0, -1.0]))
+            layer.bias.copy_(torch.tensor([0.0, 1.0, -3.0, 0.2]))
+        x = (torch.arange(2 * 4 * 4 * 4 * 2.0).reshape(2, 4, 4, 4, 2) % 7).sin().requires_grad_()
+        result = layer(x)
+        result.square().sum().backward()
+        results.append((result, x.grad, layer.weight.grad, layer.bias.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_brightness_hardly_matters():
     """Instance normalisation takes out the scale of the image after the first convolution."""
     compact, image = network(), torch.rand(1, 1, 16, 16, 8)
