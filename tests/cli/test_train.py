@@ -4,6 +4,7 @@ from types import ModuleType
 
 import pytest
 
+from softcord import models
 from softcord.cli import main
 
 
@@ -33,6 +34,18 @@ def test_arguments_reach_the_trainer(trained, capsys):
         "step 50 of 100, loss 0.2500",
         f"Written to {Path('runs/1/model')}",
     ]
+
+
+def test_a_training_starts_from_a_model_by_name_or_from_a_folder(trained, tmp_path):
+    for start in ("softcord", str(tmp_path)):
+        assert main(["train", "synth", "--config", "run.yaml", "--out", "runs/1", "--from", start]) == 0
+    assert [options["before"] for _, _, options in trained] == [models.locate("softcord"), tmp_path]
+
+
+def test_a_start_that_is_neither_is_named_before_anything_is_made(trained, capsys):
+    assert main(["train", "synth", "--config", "run.yaml", "--out", "runs/1", "--from", "nowhere"]) == 5
+    assert "Model 'nowhere' is not known" in capsys.readouterr().err
+    assert trained == []
 
 
 def test_without_torch_the_extra_is_named(monkeypatch, capsys):

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument(
         "--from",
         dest="before",
-        metavar="DIR",
-        help="folder of another run or of a model, whose weights are the start of this one (default: random)",
+        metavar="NAME|DIR",
+        help="a model, or the folder of another run: its weights are the start of this one (default: random)",
     )
     synth.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
     synth.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: one per core)")
@@ -88,6 +88,7 @@ def _check_extra() -> None:
 
 def _synth(args: argparse.Namespace) -> int:
     _check_extra()
+    from softcord import models
     from softcord.train.synth import train_synth
 
     def on_step(step: int, steps: int, loss: float) -> None:
@@ -99,7 +100,7 @@ def _synth(args: argparse.Namespace) -> int:
         Path(args.out),
         data=_path(args.data),
         pseudo=_path(args.pseudo),
-        before=_path(args.before),
+        before=models.locate(args.before) if args.before else None,
         device=args.device,
         threads=args.threads,
         on_step=on_step,

@@ -50,7 +50,9 @@ class Network:
         Parameters
         ----------
         image : (I, J, K) array of float32
-            Scaled grey levels of any shape; zeros are added on both sides up to what the graph needs.
+            Scaled grey levels of any shape. Up to what the graph needs, zeros are added on both sides
+            across the cord, and along it the first and last plane are repeated: a cord goes on where a view
+            ends.
 
         Returns
         -------
@@ -60,7 +62,8 @@ class Network:
         for size, multiple in zip(image.shape, self.multiple, strict=True):
             missing = -size % multiple
             pad.append((missing // 2, missing - missing // 2))
-        logits = self.engine.run(np.pad(image, pad))
+        wide = np.pad(image, [*pad[:2], (0, 0)])
+        logits = self.engine.run(np.pad(wide, [(0, 0), (0, 0), pad[2]], mode="edge"))
         inside = tuple(
             slice(before, before + size) for (before, _), size in zip(pad, image.shape, strict=True)
         )

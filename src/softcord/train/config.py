@@ -44,12 +44,16 @@ class GridConfig:
         How many times larger both are when the cord is looked for in the whole volume.
     patch : (3,) tuple of int
         Samples of a training patch.
+    ends_go_on : bool
+        Beyond its first and last slice, a view that is shorter than the patch goes on as it ends, as it does
+        when an image is segmented; False: zeros, as the first trainings had it.
     """
 
     in_plane: float = 0.75
     along: float = 1.5
     coarse: float = 2.0
     patch: tuple[int, int, int] = (64, 64, 32)
+    ends_go_on: bool = False
 
     def __post_init__(self) -> None:
         for name in ("in_plane", "along", "coarse"):
@@ -74,6 +78,8 @@ class MixConfig:
         How often an image keeps its contrast.
     without_cord : float
         Share of phantoms without a cord: an empty canal, or no spine at all.
+    slabs : float
+        Share of samples of which 1 to 10 slices are seen.
     clean : float
         Share of phantoms that are scanned without artefacts and with little noise: what the exact place of an
         edge can be learned from.
@@ -94,6 +100,7 @@ class MixConfig:
     coarse: float = 0.25
     keep_contrast: float = 0.25
     without_cord: float = 0.1
+    slabs: float = 0.0
     clean: float = 0.0
     edge_weight: float = 1.0
     pseudo_edge_weight: float = 1.0
@@ -102,7 +109,7 @@ class MixConfig:
     def __post_init__(self) -> None:
         for name in ("phantoms", "maps", "images", "nothing", "rim_mm"):
             _check(name, getattr(self, name), "0 or more", holds=0 <= getattr(self, name) < inf)
-        kinds = ("near_cord", "coarse", "keep_contrast", "without_cord", "clean")
+        kinds = ("near_cord", "coarse", "keep_contrast", "without_cord", "slabs", "clean")
         for name in (*kinds, "edge_weight", "pseudo_edge_weight"):
             _check(name, getattr(self, name), "from 0 to 1", holds=0 <= getattr(self, name) <= 1)
 

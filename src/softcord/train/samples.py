@@ -1,6 +1,7 @@
 """One training sample: a random scan, brought to the network's grid as an image is to be segmented."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -16,6 +17,8 @@ from softcord.resample import crop_grid, resample, working_grid
 from softcord.train.config import GridConfig, MixConfig
 from softcord.train.recolour import recolour
 from softcord.train.sources import RealImage, Sources
+
+MOST_SLICES = 10  # of a slab
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +43,24 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
     Returns
     -------
     sample : Sample
-        Of the shape ``grid.patch``; zero outside the field of view.
+        Of the shape ``grid.patch``; zero beside the field of view, and beyond its ends as `grid` says.
     """
     if rng.random() < mix.coarse:
         grid = replace(grid, in_plane=grid.in_plane * grid.coarse, along=grid.along * grid.coarse)
     shares = [mix.phantoms, mix.maps * bool(sources.maps), mix.images * bool(sources.images), mix.nothing]
     kind = rng.choice(4, p=np.array(shares) / sum(shares))
+    # no number is drawn for what a recipe has none of, so that earlier recipes give what they gave
+    slices = int(rng.integers(1, MOST_SLICES + 1)) if mix.slabs > 0 and rng.random() < mix.slabs else None
     weight: FloatArray | None = None
     if kind == 2:
-        scan, weight = _scan_image(rng, sources.images[rng.integers(len(sources.images))], mix, grid)
+        real = sources.images[rng.integers(len(sources.images))]
+        scan, weight = _scan_image(rng, real, mix, _extent(rng, grid), slices)
     else:
         extent = _extent(rng, grid)
         geometry = draw_geometry(rng, extent, (0.8 * grid.in_plane, 0.8 * grid.along))
+        if slices is not None:
+            i, j, k = geometry.shape
+            geometry = replace(geometry, shape=(i, j, min(k, slices)))
         if kind == 1:
             label_map = sources.maps[rng.integers(len(sources.maps))]
             centre = draw_centre(rng, label_map, mix.near_cord, 0.15 * min(extent))
@@ -60,7 +69,6 @@ def draw_sample(rng: np.random.Generator, sources: Sources, mix: MixConfig, grid
             scan = draw_nothing(rng, geometry)
         else:
             anatomy = AnatomyOptions(cord=bool(rng.random() >= mix.without_cord), rim_mm=mix.rim_mm)
-            # no number is drawn where none is clean, so that earlier recipes give what they gave
             clean = mix.clean > 0 and bool(rng.random() < mix.clean)
             scan = draw_scan(rng, geometry, anatomy, clean=clean)
     return _to_patch(rng, scan, weight, grid)
@@ -82,14 +90,19 @@ def _extent(rng: np.random.Generator, grid: GridConfig) -> tuple[float, float, f
 
 
 def _scan_image(
-    rng: np.random.Generator, real: RealImage, mix: MixConfig, grid: GridConfig
+    rng: np.random.Generator,
+    real: RealImage,
+    mix: MixConfig,
+    field_mm: tuple[float, float, float],
+    slices: int | None,
 ) -> tuple[Scan, FloatArray]:
     """A warped, rescaled, recoloured and degraded part of a real image, and how much each voxel counts."""
-    zooms = np.asarray(real.zooms)
-    extent = np.asarray(_extent(rng, grid))
+    zooms, extent = np.asarray(real.zooms), np.asarray(field_mm)
     shape = np.maximum(1, np.minimum(np.round(extent / zooms), 1.3 * np.asarray(real.image.shape))).astype(
         int
     )
+    if slices is not None:
+        shape[2] = min(shape[2], slices)
     near = rng.random() < mix.near_cord
     inside = np.flatnonzero(real.share > 0.5) if near else np.arange(real.share.size)
     centre = np.array(np.unravel_index(int(rng.choice(inside)), real.share.shape), dtype=float)
@@ -172,4 +185,6 @@ def _to_patch(rng: np.random.Generator, scan: Scan, counts: FloatArray | None, c
         weight = resample(counts, part) * known
     if rng.random() < 0.5:
         image, share, weight = image[::-1], share[::-1], weight[::-1]
-    return Sample(*(np.pad(a, pad).astype(np.float16) for a in (image, share, weight)))
+    arrays = [np.pad(a, [*pad[:2], (0, 0)]) for a in (image, share, weight)]
+    beyond: Literal["edge", "constant"] = "edge" if config.ends_go_on else "constant"
+    return Sample(*(np.pad(a, [(0, 0), (0, 0), pad[2]], mode=beyond).astype(np.float16) for a in arrays))

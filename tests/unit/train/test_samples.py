@@ -266,3 +266,42 @@ def test_grey_levels_are_brought_near_0_to_1_whatever_they_were():
 def test_an_image_that_is_the_same_everywhere_is_no_trouble():
     flat = np.full((24, 24, 12), 7.0, dtype=np.float32)
     assert np.isfinite(patch_of(Scan(flat, 0 * flat, (0.75, 0.75, 1.5))).image).all()
+
+
+def test_slabs_have_few_slices_and_are_as_many_as_the_mix_says(sources, monkeypatch):
+    slices = []
+    original = samples_module._to_patch
+
+    def noted(rng, scan, *rest):
+        slices.append(scan.image.shape[2])
+        return original(rng, scan, *rest)
+
+    monkeypatch.setattr(samples_module, "_to_patch", noted)
+    tall = GridConfig(patch=(16, 16, 64))
+    for kind in ("phantoms", "maps", "images"):
+        slices.clear()
+        for seed in range(8):
+            draw_sample(np.random.default_rng(seed), sources, mix(**{kind: 1.0, "slabs": 1.0}), tall)
+        assert max(slices) <= samples_module.MOST_SLICES
+        assert len(set(slices)) > 1
+
+
+def test_a_slab_goes_on_beyond_its_ends_if_the_grid_says_so(sources):
+    options = mix(phantoms=1.0, slabs=1.0)
+    short = 0
+    for seed in range(8):
+        zeros, repeated = (
+            draw_sample(np.random.default_rng(seed), sources, options, replace(GRID, ends_go_on=goes_on))
+            for goes_on in (False, True)
+        )
+        seen = np.flatnonzero(zeros.weight.any(axis=(0, 1)))
+        first, last = int(seen[0]), int(seen[-1])
+        short += last - first + 1 < GRID.patch[2]
+        for ended, gone_on in zip(_arrays(zeros), _arrays(repeated), strict=True):
+            planes = np.clip(np.arange(GRID.patch[2]), first, last)
+            np.testing.assert_array_equal(gone_on, ended[:, :, planes])
+    assert short >= 3
+
+
+def _arrays(sample):
+    return sample.image, sample.share, sample.weight
