@@ -8,6 +8,8 @@ from softcord._typing import FloatArray, Zooms
 from softcord.engines.runtime import Engine
 from softcord.resample import Grid, working_grid
 
+SLAB = 16  # planes: fewer tell too little of a cord beside a wall of zeros
+
 
 @dataclass(frozen=True)
 class Network:
@@ -50,9 +52,9 @@ class Network:
         Parameters
         ----------
         image : (I, J, K) array of float32
-            Scaled grey levels of any shape. Up to what the graph needs, zeros are added on both sides
-            across the cord, and along it the first and last plane are repeated: a cord goes on where a view
-            ends.
+            Scaled grey levels of any shape. Up to what the graph needs, zeros are added on both sides. A
+            slab of fewer planes than `SLAB` goes on along the cord as it ends instead: its first and last
+            plane are repeated.
 
         Returns
         -------
@@ -62,8 +64,11 @@ class Network:
         for size, multiple in zip(image.shape, self.multiple, strict=True):
             missing = -size % multiple
             pad.append((missing // 2, missing - missing // 2))
-        wide = np.pad(image, [*pad[:2], (0, 0)])
-        logits = self.engine.run(np.pad(wide, [(0, 0), (0, 0), pad[2]], mode="edge"))
+        if image.shape[2] < SLAB:
+            seen = np.pad(np.pad(image, [*pad[:2], (0, 0)]), [(0, 0), (0, 0), pad[2]], mode="edge")
+        else:
+            seen = np.pad(image, pad)
+        logits = self.engine.run(seen)
         inside = tuple(
             slice(before, before + size) for (before, _), size in zip(pad, image.shape, strict=True)
         )
