@@ -64,14 +64,17 @@ class Network:
         for size, multiple in zip(image.shape, self.multiple, strict=True):
             missing = -size % multiple
             pad.append((missing // 2, missing - missing // 2))
-        if image.shape[2] < SLAB:
-            seen = np.pad(np.pad(image, [*pad[:2], (0, 0)]), [(0, 0), (0, 0), pad[2]], mode="edge")
-        else:
-            seen = np.pad(image, pad)
-        logits = self.engine.run(seen)
+        logits = self.engine.run(pad_view(image, pad, goes_on=image.shape[2] < SLAB))
         inside = tuple(
             slice(before, before + size) for (before, _), size in zip(pad, image.shape, strict=True)
         )
         logits = logits[inside] * np.float32(self.scale) + np.float32(self.shift)
         shares: FloatArray = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
         return shares
+
+
+def pad_view(values: FloatArray, pad: list[tuple[int, int]], *, goes_on: bool) -> FloatArray:
+    """Zeros around a view; with `goes_on`, its first and last plane are repeated beyond its ends instead."""
+    wide = np.pad(values, [*pad[:2], (0, 0)])
+    padded: FloatArray = np.pad(wide, [(0, 0), (0, 0), pad[2]], mode="edge" if goes_on else "constant")
+    return padded

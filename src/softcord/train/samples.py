@@ -1,13 +1,13 @@
 """One training sample: a random scan, brought to the network's grid as an image is to be segmented."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
 from softcord._typing import BoolArray, FloatArray
 from softcord.engines.intensity import grey_range, scale_grey
+from softcord.engines.network import pad_view
 from softcord.phantoms import AnatomyOptions
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
 from softcord.phantoms.labelmaps import draw_centre, scan_label_map
@@ -185,6 +185,5 @@ def _to_patch(rng: np.random.Generator, scan: Scan, counts: FloatArray | None, c
         weight = resample(counts, part) * known
     if rng.random() < 0.5:
         image, share, weight = image[::-1], share[::-1], weight[::-1]
-    arrays = [np.pad(a, [*pad[:2], (0, 0)]) for a in (image, share, weight)]
-    beyond: Literal["edge", "constant"] = "edge" if config.ends_go_on else "constant"
-    return Sample(*(np.pad(a, [(0, 0), (0, 0), pad[2]], mode=beyond).astype(np.float16) for a in arrays))
+    arrays = (pad_view(a, pad, goes_on=config.ends_go_on) for a in (image, share, weight))
+    return Sample(*(a.astype(np.float16) for a in arrays))
