@@ -52,6 +52,15 @@ def test_a_tilted_and_curved_cord_is_followed_to_its_ends():
     assert scores.dice(soft > 0.5, phantom.share > 0.5) > 0.85
 
 
+@pytest.mark.parametrize("seed", [90_004, 90_006])
+def test_the_cord_is_as_large_where_the_coil_sees_little(seed):
+    phantom = make_phantom(seed, shape=(90, 90, 60), zooms=(1.0, 1.0, 2.0), contrast="T2w")
+    fall = np.clip(np.arange(60) / 12, 0.04, 1).astype(np.float32)
+    even = segment(phantom).soft
+    dark = predict(phantom.image * fall, phantom.zooms, network()).soft
+    assert dark[..., 2:12].sum() == pytest.approx(even[..., 2:12].sum(), rel=0.02)
+
+
 def test_noise_holds_no_cord():
     noise = np.random.default_rng(0).random((96, 96, 60)).astype(np.float32)
     assert predict(noise, (1.0, 1.0, 1.0), network()).soft.max() < 0.5

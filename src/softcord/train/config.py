@@ -45,8 +45,8 @@ class GridConfig:
     patch : (3,) tuple of int
         Samples of a training patch.
     ends_go_on : bool
-        Beyond its first and last slice, a view that is shorter than the patch goes on as it ends, as a slab
-        does when it is segmented; False: zeros, as in the trainings of the embedded model.
+        Beyond its first and last slice, a slab of fewer planes than `softcord.engines.network.SLAB` goes on
+        as it ends, as it does when it is segmented; False: zeros.
     """
 
     in_plane: float = 0.75

@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates
 
 from softcord._typing import BoolArray, FloatArray
 from softcord.engines.intensity import grey_range, scale_grey
-from softcord.engines.network import pad_view
+from softcord.engines.network import SLAB, pad_view
 from softcord.phantoms import AnatomyOptions
 from softcord.phantoms.acquisition import bend_grey_scale, degrade, thin_out
 from softcord.phantoms.labelmaps import draw_centre, scan_label_map
@@ -185,5 +185,6 @@ def _to_patch(rng: np.random.Generator, scan: Scan, counts: FloatArray | None, c
         weight = resample(counts, part) * known
     if rng.random() < 0.5:
         image, share, weight = image[::-1], share[::-1], weight[::-1]
-    arrays = (pad_view(a, pad, goes_on=config.ends_go_on) for a in (image, share, weight))
+    goes_on = config.ends_go_on and image.shape[2] < SLAB
+    arrays = (pad_view(a, pad, goes_on=goes_on) for a in (image, share, weight))
     return Sample(*(a.astype(np.float16) for a in arrays))

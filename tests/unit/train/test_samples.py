@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from softcord.engines.intensity import HIGHEST
+from softcord.engines.network import SLAB
 from softcord.phantoms.patches import Scan
 from softcord.train import samples as samples_module
 from softcord.train.config import GridConfig, MixConfig
@@ -286,21 +287,22 @@ def test_slabs_have_few_slices_and_are_as_many_as_the_mix_says(sources, monkeypa
         assert len(set(slices)) > 1
 
 
-def test_a_slab_goes_on_beyond_its_ends_if_the_grid_says_so(sources):
-    options = mix(phantoms=1.0, slabs=1.0)
-    short = 0
-    for seed in range(8):
+def test_slabs_alone_go_on_beyond_their_ends_if_the_grid_says_so(sources):
+    options, deep = mix(phantoms=1.0, slabs=0.5), replace(GRID, patch=(16, 16, 32))
+    kinds = []
+    for seed in range(24):
         zeros, repeated = (
-            draw_sample(np.random.default_rng(seed), sources, options, replace(GRID, ends_go_on=goes_on))
+            draw_sample(np.random.default_rng(seed), sources, options, replace(deep, ends_go_on=goes_on))
             for goes_on in (False, True)
         )
         seen = np.flatnonzero(zeros.weight.any(axis=(0, 1)))
         first, last = int(seen[0]), int(seen[-1])
-        short += last - first + 1 < GRID.patch[2]
+        slab = last - first + 1 < SLAB
+        planes = np.clip(np.arange(deep.patch[2]), first, last)
         for ended, gone_on in zip(_arrays(zeros), _arrays(repeated), strict=True):
-            planes = np.clip(np.arange(GRID.patch[2]), first, last)
-            np.testing.assert_array_equal(gone_on, ended[:, :, planes])
-    assert short >= 3
+            np.testing.assert_array_equal(gone_on, ended[:, :, planes] if slab else ended)
+        kinds.append("slab" if slab else "tall" if last - first + 1 < deep.patch[2] else "whole")
+    assert {"slab", "tall", "whole"} == set(kinds)
 
 
 def _arrays(sample):
