@@ -21,7 +21,7 @@ from real_images import COPIED, compare, masked
 from softcord import models
 from softcord._typing import FloatArray, Zooms
 from softcord.engines import Network
-from softcord.engines.intensity import grey_range
+from softcord.engines.intensity import grey_scale
 from softcord.engines.pieces import cord_pieces
 from softcord.engines.refine import compute_whole
 from softcord.resample import resample
@@ -74,7 +74,7 @@ def score(
     otherwise is not asked for: no network gives it after so few steps.
     """
     grid = network.fine_grid(image.shape, zooms)
-    whole = compute_whole(image, grey_range(image), grid, lambda part: [network.shares(part)])
+    whole = compute_whole(image, grey_scale(image), grid, lambda part: [network.shares(part)])
     shares = whole.looks[0]
     near = binary_dilation(cord_pieces(shares, grid.zooms, level=0.5), iterations=3)
     return compare(np.where(near, shares, np.float32(0)), resample(mask, grid), grid.zooms)

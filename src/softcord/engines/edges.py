@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from softcord._typing import BoolArray, FloatArray, Zooms
+from softcord.engines.intensity import GreyScale
 from softcord.softseg import EDGE_INSET_MM
 
 # of each: mm, and voxels across where they are larger
@@ -24,7 +25,12 @@ PASSES = 2  # the second one starts from a better edge
 
 
 def place_edges(
-    image: FloatArray, shares: FloatArray, zooms: Zooms, *, rim: float = EDGE_INSET_MM
+    image: FloatArray,
+    shares: FloatArray,
+    zooms: Zooms,
+    *,
+    rim: float = EDGE_INSET_MM,
+    scale: GreyScale | None = None,
 ) -> FloatArray:
     """Shares whose edge follows the grey levels.
 
@@ -37,6 +43,8 @@ def place_edges(
     zooms : (3,) tuple of float, mm
     rim : float, mm
         How far within the half-way grey level the cord ends.
+    scale : GreyScale, optional
+        Of `image`: its planes are made equally bright.
 
     Returns
     -------
@@ -52,6 +60,8 @@ def place_edges(
         return placed
     where, in_view = _windows(mask, zooms)
     seen = image[where].astype(np.float64)
+    if scale is not None:
+        seen = (seen - scale.low) * scale.gains[where[2]]
     seen -= seen.mean()
     grey = (seen / max(float(np.abs(seen).max()), np.finfo(float).tiny)).astype(np.float32)
     part = placed[where]  # beyond the view, the cord goes on as it is at its border

@@ -1,13 +1,19 @@
 """The grey scale that the network sees."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from softcord._typing import FloatArray
+from softcord.resample import Axis, resample_axis
 
 HIGHEST = 1.5  # of the scaled grey levels; brighter voxels are cut
+RANGE = 0.5, 99.5  # percentiles of a volume that are its grey range …
+VOLUME_SAMPLES = 250_000  # … from about so many voxels
 BRIGHT = 99.0  # percentile of a plane that tells how bright it is …
-PLANE_SAMPLES = 20_000  # … from about so many voxels
+PLANE_SAMPLES = 20_000  # … from about so many
 GAINS = 0.5, 30.0  # least and most by which a plane is multiplied
+ONE = np.float32(1)
 
 
 def grey_range(data: FloatArray) -> tuple[float, float]:
@@ -21,16 +27,42 @@ def grey_range(data: FloatArray) -> tuple[float, float]:
     -------
     low, high : float
     """
-    step = max(1, round((data.size / 250_000) ** (1 / 3)))
-    few = tuple(slice(None, None, min(step, max(1, n // 4))) for n in data.shape)
-    low, high = np.percentile(data[few], [0.5, 99.5])
+    low, high = np.percentile(data[_few(data.shape, VOLUME_SAMPLES)], RANGE)
     if high <= low:  # a small bright object in a dark field: percentiles see nothing of it
         low, high = float(data.min()), float(data.max())
     return float(low), float(high)
 
 
-def level_planes(data: FloatArray) -> FloatArray:
-    """A volume whose planes across the cord are equally bright.
+def _few(shape: tuple[int, ...], samples: int) -> tuple[slice, ...]:
+    """Every so many voxels along each axis, about so many samples in all."""
+    step = max(1, round((np.prod(shape) / samples) ** (1 / len(shape))))
+    return tuple(slice(None, None, min(step, max(1, n // 4))) for n in shape)
+
+
+@dataclass(frozen=True, eq=False)
+class GreyScale:
+    """What grey levels of a volume mean.
+
+    Attributes
+    ----------
+    low, high : float
+        The range, after its planes were made equally bright.
+    gains : (K,) array of float32
+        By which each plane is multiplied, about `low`.
+    """
+
+    low: float
+    high: float
+    gains: FloatArray
+
+    def on(self, axis: Axis) -> FloatArray:
+        """The gains of the planes of a grid on the volume, (n,) array; `axis` is the grid's third."""
+        gains: FloatArray = 1 / resample_axis(1 / self.gains, axis, 0)
+        return gains
+
+
+def grey_scale(data: FloatArray) -> GreyScale:
+    """The grey range of a volume whose planes across the cord are made equally bright.
 
     Coils see less towards the ends of a long view, by ten times and more in the last slices. Each plane is
     multiplied, about the volume's lowest grey level, so that the 99th percentile of what is brighter than
@@ -43,37 +75,38 @@ def level_planes(data: FloatArray) -> FloatArray:
 
     Returns
     -------
-    levelled : (I, J, K) array of float32
-        `data` itself if fewer than two planes hold anything.
+    scale : GreyScale
+        Gains are 1 if fewer than two planes hold anything, and `low` and `high` those of `grey_range`.
     """
-    low = np.float32(grey_range(data)[0])
-    step = max(1, round((data.shape[0] * data.shape[1] / PLANE_SAMPLES) ** 0.5))
-    few = tuple(slice(None, None, min(step, max(1, n // 4))) for n in data.shape[:2])
-    lit = [plane[plane > low] for plane in np.moveaxis(data[few], 2, 0)]  # what a mask has emptied is not lit
+    low, high = grey_range(data)
+    gains = np.ones(data.shape[2], dtype=np.float32)
+    planes = np.moveaxis(data[_few(data.shape[:2], PLANE_SAMPLES)], 2, 0)
+    lit = [plane[plane > low] for plane in planes]  # what a mask has emptied is not lit
     held = np.array([values.size > 0 for values in lit])
-    if held.sum() < 2:
-        return data
-    bright = np.array([np.percentile(values - low, BRIGHT) for values in lit if values.size])
-    gain = np.ones(data.shape[2], dtype=np.float32)
-    gain[held] = np.clip(np.median(bright) / bright, *GAINS)
-    levelled: FloatArray = data - low
-    levelled *= gain
-    levelled += low
-    return levelled
+    if held.sum() > 1:
+        bright = np.array([np.percentile(values, BRIGHT) for values in lit if values.size]) - low
+        usual = float(np.median(bright))
+        gains[held] = np.clip(usual / bright, *GAINS)
+        few = _few(data.shape, VOLUME_SAMPLES)
+        high = float(np.percentile((data[few] - np.float32(low)) * gains[few[2]], RANGE[1]))
+        high = low + (high if high > 0 else usual)
+    return GreyScale(low, high, gains)
 
 
-def scale_grey(data: FloatArray, low: float, high: float) -> FloatArray:
+def scale_grey(data: FloatArray, low: float, high: float, gains: FloatArray | np.float32 = ONE) -> FloatArray:
     """Grey levels scaled so that `low` is 0 and `high` is 1, cut at 0 and `HIGHEST`.
 
     Parameters
     ----------
     data : (I, J, K) array of float32
     low, high : float
+    gains : (K,) array of float32, optional
+        By which planes are multiplied.
 
     Returns
     -------
     scaled : (I, J, K) array of float32 in [0, HIGHEST]
     """
-    scaled: FloatArray = (data - np.float32(low)) * np.float32(1 / max(high - low, 1e-12))
+    scaled: FloatArray = (data - np.float32(low)) * (gains * np.float32(1 / max(high - low, 1e-12)))
     np.clip(scaled, 0, HIGHEST, out=scaled)
     return scaled

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from softcord._typing import BoolArray, FloatArray, Zooms
+from softcord.engines.intensity import GreyScale
 from softcord.engines.network import Network
 from softcord.engines.pieces import cord_pieces
 from softcord.engines.refine import compute_whole
@@ -19,9 +20,7 @@ AIR = 0.1  # of the grey range: rows that are nowhere brighter are not looked at
 AROUND_MM = 10.0  # … unless they are this near to one that is
 
 
-def locate_cord(
-    data: FloatArray, zooms: Zooms, grey: tuple[float, float], network: Network
-) -> tuple[BoolArray, Grid]:
+def locate_cord(data: FloatArray, zooms: Zooms, grey: GreyScale, network: Network) -> tuple[BoolArray, Grid]:
     """Find the cord at low resolution.
 
     Parameters
@@ -29,8 +28,8 @@ def locate_cord(
     data : (I, J, K) array of float32
         RAS+.
     zooms : (3,) tuple of float, mm
-    grey : (2,) tuple of float
-        See `intensity.grey_range`.
+    grey : GreyScale
+        Of `data`.
     network : Network
 
     Returns
@@ -50,13 +49,14 @@ def locate_cord(
     return found, grid
 
 
-def _around_body(data: FloatArray, grey: tuple[float, float], grid: Grid) -> Grid:
+def _around_body(data: FloatArray, grey: GreyScale, grid: Grid) -> Grid:
     """The grid without the air at its four sides across; some of the planes tell where that is."""
     step = min(8, max(1, data.shape[2] // 16))
-    brightest = data[:, :, ::step].max(axis=2) > grey[0] + AIR * (grey[1] - grey[0])
+    dark = grey.low + AIR * (grey.high - grey.low) / grey.gains[::step]
+    bright_rows: BoolArray = np.any(data[:, :, ::step] > dark, axis=2)
     box = []
     for axis in (0, 1):
-        bright = np.flatnonzero(brightest.any(axis=1 - axis))
+        bright = np.flatnonzero(bright_rows.any(axis=1 - axis))
         places = (
             (bright[[0, -1]] - grid.axes[axis].start) / grid.axes[axis].step if bright.size else np.zeros(2)
         )

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_dilation
 
 from softcord._typing import BoolArray, FloatArray, Zooms
 from softcord.engines.edges import place_edges
-from softcord.engines.intensity import grey_range, level_planes
+from softcord.engines.intensity import grey_scale
 from softcord.engines.locate import locate_cord
 from softcord.engines.network import Network
 from softcord.engines.pieces import cord_pieces, weigh
@@ -86,9 +86,8 @@ def predict(
         `soft` is 0 everywhere if no cord was found.
     """
     start = time.perf_counter()
-    seen = level_planes(data)
-    grey = grey_range(seen)
-    data, inside = fade_out(seen, zooms, grey[0])
+    seen, grey = data, grey_scale(data)
+    data, inside = fade_out(data, zooms, grey.low)
     grid = network.fine_grid(data.shape, zooms)
     whole = options.whole or _is_small(data.shape, zooms, grid)
     guide = None if whole else guide_from(*locate_cord(data, zooms, grey, network), grid)
@@ -111,7 +110,7 @@ def predict(
         soft = np.ascontiguousarray(soft[inside])
         uncertainty = None if uncertainty is None else np.ascontiguousarray(uncertainty[inside])
     if options.follow_edges:
-        soft = place_edges(seen, soft, zooms)
+        soft = place_edges(seen, soft, zooms, scale=grey)
         soft[soft < FAINTEST] = 0
     return Prediction(soft, uncertainty, {"find": found - start, "segment": time.perf_counter() - found})
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softcord._typing import FloatArray
-from softcord.engines.intensity import scale_grey
+from softcord.engines.intensity import GreyScale, scale_grey
 from softcord.engines.network import Network
 from softcord.engines.pieces import cord_pieces
 from softcord.resample import Grid, crop_grid, resample
@@ -114,7 +114,7 @@ def guide_from(found: np.ndarray, found_grid: Grid, grid: Grid) -> Guide:
 
 
 def follow_cord(
-    data: FloatArray, grey: tuple[float, float], grid: Grid, guide: Guide, network: Network, look: Look
+    data: FloatArray, grey: GreyScale, grid: Grid, guide: Guide, network: Network, look: Look
 ) -> Refined | None:
     """Compute shares along the cord.
 
@@ -122,8 +122,8 @@ def follow_cord(
     ----------
     data : (I, J, K) array of float32
         RAS+.
-    grey : (2,) tuple of float
-        See `intensity.grey_range`.
+    grey : GreyScale
+        Of `data`.
     grid : Grid
         Of the network, on `data`.
     guide : Guide
@@ -142,7 +142,7 @@ def follow_cord(
     return _merge(list(_follow(data, grey, grid, guide, network.multiple, look)), grid)
 
 
-def compute_whole(data: FloatArray, grey: tuple[float, float], grid: Grid, look: Look) -> Refined:
+def compute_whole(data: FloatArray, grey: GreyScale, grid: Grid, look: Look) -> Refined:
     """Compute shares everywhere, block by block; parameters as for `follow_cord`."""
     windows = []
     for block in range(_count(grid.shape[2])):
@@ -165,14 +165,14 @@ def _planes(block: int, planes: int) -> tuple[int, int, int, int]:
     return max(0, low - OVERLAP), min(planes, high + OVERLAP), low, high
 
 
-def _image(data: FloatArray, grey: tuple[float, float], grid: Grid, box: Box) -> FloatArray:
-    part = resample(data, crop_grid(grid, box))
-    return scale_grey(part.copy() if np.shares_memory(part, data) else part, *grey)
+def _image(data: FloatArray, grey: GreyScale, grid: Grid, box: Box) -> FloatArray:
+    part = crop_grid(grid, box)
+    return scale_grey(resample(data, part), grey.low, grey.high, grey.on(part.axes[2]))
 
 
 def _follow(
     data: FloatArray,
-    grey: tuple[float, float],
+    grey: GreyScale,
     grid: Grid,
     guide: Guide,
     multiple: tuple[int, int, int],
@@ -203,7 +203,7 @@ def _follow(
 
 def _grown_window(
     data: FloatArray,
-    grey: tuple[float, float],
+    grey: GreyScale,
     grid: Grid,
     guide: Guide,
     multiple: tuple[int, int, int],

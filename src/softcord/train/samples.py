@@ -177,7 +177,7 @@ def _to_patch(rng: np.random.Generator, scan: Scan, counts: FloatArray | None, c
         before = int(rng.integers(0, wanted - size + 1)) if size < wanted else 0
         pad.append((before, wanted - min(size, wanted) - before))
     part = crop_grid(grid, (box[0], box[1], box[2]))
-    image = scale_grey(resample(scan.image, part).copy(), low, high)
+    image = scale_grey(resample(scan.image, part), low, high)
     share = resample(scan.share, part)
     weight = np.ones_like(share)
     if counts is not None:  # beyond the ends of what was drawn, only the absence of a mask is known

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from softcord.engines.edges import inset, place_edges
+from softcord.engines.intensity import grey_scale
 from softcord.phantoms import AnatomyOptions
 from softcord.softseg import EDGE_INSET_MM
 
@@ -43,6 +44,20 @@ def test_the_cord_ends_the_rim_within_the_half_way_grey_level():
     image = 0.9 - 0.6 * truth
     whole, less = (place_edges(image, truth, (0.5, 0.5, 2.0), rim=rim) for rim in (0.0, 0.2))
     assert area(whole, 0.5) - area(less, 0.5) == pytest.approx(0.2 * 2 * np.pi * RADIUS, rel=0.1)
+
+
+def test_a_dark_plane_is_as_good_as_a_bright_one_once_the_planes_are_levelled():
+    truth = np.repeat(rod(1.0)[..., :1], 30, axis=2)
+    fall = np.ones(30, dtype=np.float32)
+    fall[:8] = 0.1
+    image = (0.9 - 0.6 * truth) * fall
+    start = (np.repeat(rod(1.0, RADIUS - 0.6)[..., :1], 30, axis=2) > 0.5).astype(np.float32)
+    uneven, even = (
+        place_edges(image, start, (1.0, 1.0, 2.0), rim=0.0, scale=scale)
+        for scale in (None, grey_scale(image))
+    )
+    assert np.abs(even - truth)[..., :6].max() < 0.05
+    assert np.abs(uneven - truth)[..., :6].max() > 0.2
 
 
 def test_where_grey_levels_say_nothing_the_shares_stay():

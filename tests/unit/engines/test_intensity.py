@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from softcord.engines.intensity import GAINS, HIGHEST, grey_range, level_planes, scale_grey
+from softcord.engines.intensity import GAINS, HIGHEST, grey_range, grey_scale, scale_grey
+from softcord.resample import Axis, resample_axis
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.0), (1e-4, 0.0), (3e4, -1000.0)])
@@ -37,21 +38,22 @@ def test_a_single_slice_has_a_range():
     assert grey_range(data)[1] == pytest.approx(0.995, abs=0.01)
 
 
+def levelled(data):
+    scale = grey_scale(data)
+    return scale_grey(data, scale.low, scale.high, scale.gains)
+
+
 def test_planes_that_the_coil_sees_little_of_become_as_bright_as_the_others():
     rng = np.random.default_rng(2)
     body = rng.gamma(4.0, 25.0, (60, 70, 12)).astype(np.float32)
     fall = np.array([0.06, 0.2, 0.6, 1, 1, 1, 1, 1, 1.3, 1.8, 1.2, 0.9], dtype=np.float32)
-    levelled = level_planes(body * fall)
-    bright = np.percentile(levelled, 99, axis=(0, 1))
-    np.testing.assert_allclose(bright, np.median(bright), rtol=0.05)
+    np.testing.assert_allclose(levelled(body * fall).mean(axis=(0, 1)), levelled(body).mean(), rtol=0.2)
 
 
 def test_levelling_is_the_same_for_any_gain_and_offset_of_the_scanner():
     rng = np.random.default_rng(3)
     data = (rng.gamma(2.0, 1.0, (40, 40, 8)) * np.linspace(0.2, 1.5, 8)).astype(np.float32)
-    first = level_planes(data)
-    second = level_planes(data * np.float32(500) - np.float32(1000))
-    np.testing.assert_allclose((second + 1000) / 500, first, atol=2e-3)
+    np.testing.assert_allclose(levelled(data * np.float32(500) - np.float32(1000)), levelled(data), atol=2e-3)
 
 
 def test_planes_are_levelled_by_what_a_mask_has_left_of_them():
@@ -59,22 +61,33 @@ def test_planes_are_levelled_by_what_a_mask_has_left_of_them():
     data = np.zeros((100, 100, 10), dtype=np.float32)
     for k, width in enumerate((8, 9, 10, 11, 12, 12, 11, 10, 9, 8)):  # from less than a percent to more
         data[40 : 40 + width, 40 : 40 + width, k] = rng.uniform(90, 100, (width, width))
-    levelled = level_planes(data)
-    np.testing.assert_allclose(levelled[levelled > 0], data[data > 0], rtol=0.02)
-    np.testing.assert_array_equal(levelled > 0, data > 0)
+    np.testing.assert_allclose(grey_scale(data).gains, 1, rtol=0.02)
+    assert 90 < grey_scale(data).high < 101
 
 
 def test_gains_have_limits_and_the_input_stays_as_it_was():
     data = np.ones((20, 20, 6), dtype=np.float32) * np.array([1e-3, 1, 1, 1, 1, 100], dtype=np.float32)
     data[0] = 0
     before = data.copy()
-    levelled = level_planes(data)
+    scale = grey_scale(data)
     np.testing.assert_array_equal(data, before)
-    np.testing.assert_allclose(levelled[1, 1, [0, 1, 5]] / data[1, 1, [0, 1, 5]], [GAINS[1], 1, GAINS[0]])
+    np.testing.assert_allclose(scale.gains, [GAINS[1], 1, 1, 1, 1, GAINS[0]])
 
 
 @pytest.mark.parametrize("shape", [(30, 30, 1), (30, 30, 5)])
 def test_there_is_nothing_to_level_in_one_plane_or_in_the_dark(shape):
     data = np.zeros(shape, dtype=np.float32)
     data[5:9, 5:9, 0] = 1
-    assert level_planes(data) is data
+    scale = grey_scale(data)
+    np.testing.assert_array_equal(scale.gains, np.ones(shape[2]))
+    assert (scale.low, scale.high) == grey_range(data)
+
+
+@pytest.mark.parametrize("step", [1.0, 0.5, 2.0])
+def test_planes_are_as_bright_on_a_finer_and_on_a_coarser_grid(step):
+    level = np.geomspace(0.3, 1, 40).astype(np.float32)
+    data = np.random.default_rng(5).gamma(4.0, 25.0, (40, 40, 40)).astype(np.float32) * level
+    axis = Axis(40, int(40 / step), (step - 1) / 2, step)
+    bright = resample_axis(data, axis, 2).mean(axis=(0, 1)) * grey_scale(data).on(axis)
+    np.testing.assert_allclose(bright, bright.mean(), rtol=0.2)
+    assert bright.std() / bright.mean() < 0.07

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softcord.engines import Network, PredictOptions, predict
+from softcord.engines.intensity import GreyScale
 from softcord.engines.refine import Guide, follow_cord
 
 PLAIN = PredictOptions(follow_edges=False)
@@ -70,7 +71,8 @@ def test_a_cord_that_is_known_in_one_plane_is_followed_to_both_ends():
     guide = Guide(grid.shape[2])
     i, j = np.nonzero(data[:, :, 100] > 0.5)
     guide.add(100, i, j)
-    refined = follow_cord(data, (0.0, 1.0), grid, guide, network, lambda image: [network.shares(image)])
+    grey = GreyScale(0.0, 1.0, np.ones(200, dtype=np.float32))
+    refined = follow_cord(data, grey, grid, guide, network, lambda image: [network.shares(image)])
     assert refined is not None
     found = refined.looks[0]
     assert found.shape[2] == 200
