@@ -11,7 +11,8 @@ HIGHEST = 1.5  # of the scaled grey levels; brighter voxels are cut
 RANGE = 0.5, 99.5  # percentiles of a volume that are its grey range …
 VOLUME_SAMPLES = 250_000  # … from about so many voxels
 BRIGHT = 99.0  # percentile of a plane that tells how bright it is …
-PLANE_SAMPLES = 20_000  # … from about so many
+PLANE_SAMPLES = 10_000  # … from about so many
+SLACK = 1.1  # times brighter or darker than usual: what is in a plane makes as much of a difference
 GAINS = 0.5, 30.0  # least and most by which a plane is multiplied
 ONE = np.float32(1)
 
@@ -66,7 +67,7 @@ def grey_scale(data: FloatArray) -> GreyScale:
 
     Coils see less towards the ends of a long view, by ten times and more in the last slices. Each plane is
     multiplied, about the volume's lowest grey level, so that the 99th percentile of what is brighter than
-    that becomes the median over planes, by 0.5 to 30 at most.
+    that comes within a tenth of the median over planes, by 0.5 to 30 at most. Planes that are within it stay.
 
     Parameters
     ----------
@@ -76,17 +77,19 @@ def grey_scale(data: FloatArray) -> GreyScale:
     Returns
     -------
     scale : GreyScale
-        Gains are 1 if fewer than two planes hold anything, and `low` and `high` those of `grey_range`.
+        Where no plane is multiplied, `low` and `high` are those of `grey_range`.
     """
     low, high = grey_range(data)
     gains = np.ones(data.shape[2], dtype=np.float32)
-    planes = np.moveaxis(data[_few(data.shape[:2], PLANE_SAMPLES)], 2, 0)
+    planes = np.ascontiguousarray(np.moveaxis(data[_few(data.shape[:2], PLANE_SAMPLES)], 2, 0))
     lit = [plane[plane > low] for plane in planes]  # what a mask has emptied is not lit
     held = np.array([values.size > 0 for values in lit])
     if held.sum() > 1:
         bright = np.array([np.percentile(values, BRIGHT) for values in lit if values.size]) - low
         usual = float(np.median(bright))
-        gains[held] = np.clip(usual / bright, *GAINS)
+        nearest = np.clip(bright, usual / SLACK, usual * SLACK)
+        gains[held] = np.clip(nearest / bright, *GAINS)
+    if (gains != 1).any():
         few = _few(data.shape, VOLUME_SAMPLES)
         high = float(np.percentile((data[few] - np.float32(low)) * gains[few[2]], RANGE[1]))
         high = low + (high if high > 0 else usual)

@@ -47,7 +47,7 @@ def test_planes_that_the_coil_sees_little_of_become_as_bright_as_the_others():
     rng = np.random.default_rng(2)
     body = rng.gamma(4.0, 25.0, (60, 70, 12)).astype(np.float32)
     fall = np.array([0.06, 0.2, 0.6, 1, 1, 1, 1, 1, 1.3, 1.8, 1.2, 0.9], dtype=np.float32)
-    np.testing.assert_allclose(levelled(body * fall).mean(axis=(0, 1)), levelled(body).mean(), rtol=0.2)
+    np.testing.assert_allclose(levelled(body * fall).mean(axis=(0, 1)), levelled(body).mean(), rtol=0.25)
 
 
 def test_levelling_is_the_same_for_any_gain_and_offset_of_the_scanner():
@@ -74,6 +74,16 @@ def test_gains_have_limits_and_the_input_stays_as_it_was():
     np.testing.assert_allclose(scale.gains, [GAINS[1], 1, 1, 1, 1, GAINS[0]])
 
 
+def test_planes_that_differ_by_what_is_in_them_stay():
+    rng = np.random.default_rng(6)
+    data = rng.gamma(4.0, 25.0, (40, 40, 10)).astype(np.float32) * rng.uniform(0.97, 1.03, 10).astype(
+        np.float32
+    )
+    scale = grey_scale(data)
+    np.testing.assert_array_equal(scale.gains, np.ones(10))
+    assert (scale.low, scale.high) == grey_range(data)
+
+
 @pytest.mark.parametrize("shape", [(30, 30, 1), (30, 30, 5)])
 def test_there_is_nothing_to_level_in_one_plane_or_in_the_dark(shape):
     data = np.zeros(shape, dtype=np.float32)
@@ -90,4 +100,4 @@ def test_planes_are_as_bright_on_a_finer_and_on_a_coarser_grid(step):
     axis = Axis(40, int(40 / step), (step - 1) / 2, step)
     bright = resample_axis(data, axis, 2).mean(axis=(0, 1)) * grey_scale(data).on(axis)
     np.testing.assert_allclose(bright, bright.mean(), rtol=0.2)
-    assert bright.std() / bright.mean() < 0.07
+    assert bright.std() / bright.mean() < 0.1
