@@ -47,7 +47,10 @@ def test_planes_that_the_coil_sees_little_of_become_as_bright_as_the_others():
     rng = np.random.default_rng(2)
     body = rng.gamma(4.0, 25.0, (60, 70, 12)).astype(np.float32)
     fall = np.array([0.06, 0.2, 0.6, 1, 1, 1, 1, 1, 1.3, 1.8, 1.2, 0.9], dtype=np.float32)
-    np.testing.assert_allclose(levelled(body * fall).mean(axis=(0, 1)), levelled(body).mean(), rtol=0.25)
+    bright = levelled(body * fall).mean(axis=(0, 1))
+    usual = np.median(bright)
+    assert 0.65 < bright.min() / usual
+    assert bright.max() / usual < 1.15
 
 
 def test_levelling_is_the_same_for_any_gain_and_offset_of_the_scanner():
