@@ -12,7 +12,8 @@ RANGE = 0.5, 99.5  # percentiles of a volume that are its grey range …
 VOLUME_SAMPLES = 250_000  # … from about so many voxels
 BRIGHT = 99.0  # percentile of a plane that tells how bright it is …
 PLANE_SAMPLES = 10_000  # … from about so many
-SLACK = 1.1  # times brighter or darker than usual: what is in a plane makes as much of a difference
+FEWEST = 200  # of them: where a mask has left fewer, all voxels of the plane tell
+SLACK = 1.1  # planes within this factor of the median stay: anatomy alone differs by as much
 GAINS = 0.5, 30.0  # least and most by which a plane is multiplied
 ONE = np.float32(1)
 
@@ -57,7 +58,10 @@ class GreyScale:
     gains: FloatArray
 
     def on(self, axis: Axis) -> FloatArray:
-        """The gains of the planes of a grid on the volume, (n,) array; `axis` is the grid's third."""
+        """The gains of the planes of a grid on the volume, (n,) array; `axis` is the grid's third.
+
+        Resampling averages what is bright, not gains.
+        """
         gains: FloatArray = 1 / resample_axis(1 / self.gains, axis, 0)
         return gains
 
@@ -80,20 +84,36 @@ def grey_scale(data: FloatArray) -> GreyScale:
         Where no plane is multiplied, `low` and `high` are those of `grey_range`.
     """
     low, high = grey_range(data)
-    gains = np.ones(data.shape[2], dtype=np.float32)
-    planes = np.ascontiguousarray(np.moveaxis(data[_few(data.shape[:2], PLANE_SAMPLES)], 2, 0))
-    lit = [plane[plane > low] for plane in planes]  # what a mask has emptied is not lit
-    held = np.array([values.size > 0 for values in lit])
-    if held.sum() > 1:
-        bright = np.array([np.percentile(values, BRIGHT) for values in lit if values.size]) - low
-        usual = float(np.median(bright))
-        nearest = np.clip(bright, usual / SLACK, usual * SLACK)
-        gains[held] = np.clip(nearest / bright, *GAINS)
+    gains = _gains(data, low)
     if (gains != 1).any():
         few = _few(data.shape, VOLUME_SAMPLES)
         high = float(np.percentile((data[few] - np.float32(low)) * gains[few[2]], RANGE[1]))
-        high = low + (high if high > 0 else usual)
+        if np.ptp(np.percentile(data[few], RANGE)) <= 0:  # as in `grey_range`
+            high = float(((data.max(axis=(0, 1)) - np.float32(low)) * gains).max())
+        high += low
     return GreyScale(low, high, gains)
+
+
+def _gains(data: FloatArray, low: float) -> FloatArray:
+    """By which each plane is to be multiplied, (K,) float32; a plane that holds nothing as its neighbour."""
+    bright = np.array([_brightness(plane, low) for plane in np.moveaxis(data, 2, 0)])
+    held = np.flatnonzero(bright > 0)
+    if held.size < 2:
+        return np.ones(bright.size, dtype=np.float32)
+    usual = float(np.median(bright[held]))
+    gains = np.clip(np.clip(bright[held], usual / SLACK, usual * SLACK) / bright[held], *GAINS)
+    nearest = np.abs(np.arange(bright.size)[:, None] - held).argmin(axis=1)
+    spread: FloatArray = gains[nearest].astype(np.float32)
+    return spread
+
+
+def _brightness(plane: FloatArray, low: float) -> float:
+    """The 99th percentile of a plane above `low`, without what a mask has set to 0; 0 if nothing is left."""
+    few = np.ascontiguousarray(plane[_few(plane.shape, PLANE_SAMPLES)])
+    lit = few[(few > low) & (few != 0)]
+    if lit.size < FEWEST:
+        lit = plane[(plane > low) & (plane != 0)]
+    return float(np.percentile(lit, BRIGHT)) - low if lit.size else 0.0
 
 
 def scale_grey(data: FloatArray, low: float, high: float, gains: FloatArray | np.float32 = ONE) -> FloatArray:

@@ -52,11 +52,10 @@ def locate_cord(data: FloatArray, zooms: Zooms, grey: GreyScale, network: Networ
 def _around_body(data: FloatArray, grey: GreyScale, grid: Grid) -> Grid:
     """The grid without the air at its four sides across; some of the planes tell where that is."""
     step = min(8, max(1, data.shape[2] // 16))
-    dark = grey.low + AIR * (grey.high - grey.low) / grey.gains[::step]
-    bright_rows: BoolArray = np.any(data[:, :, ::step] > dark, axis=2)
+    brightest = data[:, :, ::step].max(axis=2) > grey.low + AIR * (grey.high - grey.low)
     box = []
     for axis in (0, 1):
-        bright = np.flatnonzero(bright_rows.any(axis=1 - axis))
+        bright = np.flatnonzero(brightest.any(axis=1 - axis))
         places = (
             (bright[[0, -1]] - grid.axes[axis].start) / grid.axes[axis].step if bright.size else np.zeros(2)
         )

@@ -59,13 +59,37 @@ def test_levelling_is_the_same_for_any_gain_and_offset_of_the_scanner():
     np.testing.assert_allclose(levelled(data * np.float32(500) - np.float32(1000)), levelled(data), atol=2e-3)
 
 
-def test_planes_are_levelled_by_what_a_mask_has_left_of_them():
+@pytest.mark.parametrize("size", [100, 500])
+@pytest.mark.parametrize("ringing", [0, -20])
+def test_planes_are_levelled_by_what_a_mask_has_left_of_them(size, ringing):
     rng = np.random.default_rng(4)
-    data = np.zeros((100, 100, 10), dtype=np.float32)
-    for k, width in enumerate((8, 9, 10, 11, 12, 12, 11, 10, 9, 8)):  # from less than a percent to more
+    data = np.zeros((size, size, 10), dtype=np.float32)
+    for k, width in enumerate((8, 9, 10, 11, 12, 12, 11, 10, 9, 8)):
         data[40 : 40 + width, 40 : 40 + width, k] = rng.uniform(90, 100, (width, width))
-    np.testing.assert_allclose(grey_scale(data).gains, 1, rtol=0.02)
-    assert 90 < grey_scale(data).high < 101
+        data[39, 40 : 40 + width, k] = ringing
+    scale = grey_scale(data)
+    np.testing.assert_array_equal(scale.gains, 1)
+    assert 90 < scale.high < 101
+
+
+def test_a_small_object_in_the_dark_keeps_its_contrast_when_its_planes_are_levelled():
+    rng = np.random.default_rng(7)
+    data = np.zeros((200, 200, 60), dtype=np.float32)
+    data[90:110, 90:110, 20:40] = rng.uniform(500, 1000, (20, 20, 20))
+    data[90:110, 90:110, 20:23] *= 0.2
+    data[80, 80:83, 30] = -20
+    scale = grey_scale(data)
+    seen = scale_grey(data, scale.low, scale.high, scale.gains)[90:110, 90:110, 20:40]
+    assert seen.max() <= 1
+    np.testing.assert_allclose(seen.mean(axis=(0, 1)), seen.mean(), rtol=0.1)
+
+
+def test_a_plane_that_holds_nothing_goes_with_its_neighbour():
+    data = np.ones((20, 20, 6), dtype=np.float32) * np.array([0, 0.2, 1, 1, 1, 1], dtype=np.float32)
+    data[0] = 0
+    gains = grey_scale(data).gains
+    assert gains[0] == gains[1] > 4
+    np.testing.assert_array_equal(gains[2:], 1)
 
 
 def test_gains_have_limits_and_the_input_stays_as_it_was():
