@@ -15,7 +15,6 @@ PLANE_SAMPLES = 10_000  # … from about so many
 FEWEST = 200  # of them: where a mask has left fewer, all voxels of the plane tell
 SLACK = 1.1  # planes within this factor of the median stay: anatomy alone differs by as much
 GAINS = 0.5, 30.0  # least and most by which a plane is multiplied
-ONE = np.float32(1)
 
 
 def grey_range(data: FloatArray) -> tuple[float, float]:
@@ -29,10 +28,16 @@ def grey_range(data: FloatArray) -> tuple[float, float]:
     -------
     low, high : float
     """
+    low, high, _ = _range(data)
+    return low, high
+
+
+def _range(data: FloatArray) -> tuple[float, float, bool]:
+    """Lowest and highest grey level, and whether these are percentiles and not extremes."""
     low, high = np.percentile(data[_few(data.shape, VOLUME_SAMPLES)], RANGE)
     if high <= low:  # a small bright object in a dark field: percentiles see nothing of it
-        low, high = float(data.min()), float(data.max())
-    return float(low), float(high)
+        return float(data.min()), float(data.max()), False
+    return float(low), float(high), True
 
 
 def _few(shape: tuple[int, ...], samples: int) -> tuple[slice, ...]:
@@ -83,14 +88,13 @@ def grey_scale(data: FloatArray) -> GreyScale:
     scale : GreyScale
         Where no plane is multiplied, `low` and `high` are those of `grey_range`.
     """
-    low, high = grey_range(data)
+    low, high, percentiles = _range(data)
     gains = _gains(data, low)
-    if (gains != 1).any():
+    if (gains != 1).any() and percentiles:
         few = _few(data.shape, VOLUME_SAMPLES)
-        high = float(np.percentile((data[few] - np.float32(low)) * gains[few[2]], RANGE[1]))
-        if np.ptp(np.percentile(data[few], RANGE)) <= 0:  # as in `grey_range`
-            high = float(((data.max(axis=(0, 1)) - np.float32(low)) * gains).max())
-        high += low
+        high = low + float(np.percentile((data[few] - np.float32(low)) * gains[few[2]], RANGE[1]))
+    elif (gains != 1).any():
+        high = low + float(((data.max(axis=(0, 1)) - np.float32(low)) * gains).max())
     return GreyScale(low, high, gains)
 
 
@@ -116,7 +120,7 @@ def _brightness(plane: FloatArray, low: float) -> float:
     return float(np.percentile(lit, BRIGHT)) - low if lit.size else 0.0
 
 
-def scale_grey(data: FloatArray, low: float, high: float, gains: FloatArray | np.float32 = ONE) -> FloatArray:
+def scale_grey(data: FloatArray, low: float, high: float, gains: FloatArray | float = 1.0) -> FloatArray:
     """Grey levels scaled so that `low` is 0 and `high` is 1, cut at 0 and `HIGHEST`.
 
     Parameters
