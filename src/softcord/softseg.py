@@ -10,7 +10,7 @@ from softcord._typing import BoolArray, FloatArray, Zooms
 LEAST_AREA_MM2 = 5.0
 """A slice with less cord than that holds none: at its ends, a soft map fades out."""
 
-EDGE_INSET_MM = 0.2
+EDGE_INSET_MM = 0.3
 """The cord ends this far within the place where the grey level is half-way between cord and surroundings."""
 
 Box = tuple[slice, slice, slice]

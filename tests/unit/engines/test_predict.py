@@ -36,7 +36,7 @@ def test_the_map_of_a_view_of_any_width_is_on_the_grid_of_the_image(shape):
     image = np.zeros(shape, dtype=np.float32)
     image[8:18, 10:20] = 1
     network = Network(engine=Bright(), multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
-    soft = predict(image, (1.0, 1.0, 2.0), network).soft
+    soft = predict(image, (1.0, 1.0, 2.0), network, PredictOptions(follow_edges=False)).soft
     assert soft.shape == shape
     assert soft.flags.c_contiguous
     np.testing.assert_array_equal(soft > 0.5, image > 0.5)
@@ -58,7 +58,7 @@ def test_a_cord_that_was_not_found_at_low_resolution_is_looked_for_again_where_t
     image[40:50, 50:60] = 1
     engine = Blind(least=20_000)
     network = Network(engine=engine, multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
-    soft = predict(image, (1.0, 1.0, 2.0), network).soft
+    soft = predict(image, (1.0, 1.0, 2.0), network, PredictOptions(follow_edges=False)).soft
     assert min(engine.sizes) < engine.least <= max(engine.sizes)
     np.testing.assert_array_equal(soft > 0.5, image > 0.5)
 
