@@ -126,6 +126,59 @@ def test_two_pieces_in_a_slice_and_slices_between_pieces_are_taken():
     np.testing.assert_allclose(placed, both, atol=0.1)
 
 
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("width", [1.0, 2.0, 6.0])
+@pytest.mark.parametrize("beyond", [0.1, 0.3])
+def test_thin_fluid_does_not_make_the_cord_smaller(zoom, width, beyond):
+    truth, sac = rod(zoom), rod(zoom, RADIUS + width)
+    image = 0.3 * truth + 0.9 * (sac - truth) + beyond * (1 - sac)
+    image += 0.02 * np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+    placed = place_edges(image, rod(zoom, RADIUS - 0.4), (zoom, zoom, 2.0), rim=0.0)
+    assert area(placed, zoom) == pytest.approx(np.pi * RADIUS**2, rel=0.03 if zoom <= 1 else 0.07)
+
+
+def test_a_root_beside_the_cord_is_not_cord():
+    truth = rod(0.5)
+    root = np.roll(rod(0.5, 0.8), (13, 3), axis=(0, 1))  # a millimetre from the cord
+    image = 0.9 - 0.6 * np.maximum(truth, root)
+    placed = place_edges(image, truth, (0.5, 0.5, 2.0), rim=0.0)
+    assert area(placed, 0.5) == pytest.approx(np.pi * RADIUS**2, rel=0.02)
+    assert placed[root * (1 - truth) > 0.5].max() < 0.1
+
+
+def test_what_lies_behind_thin_fluid_is_no_edge_even_where_the_cord_touches_it():
+    n = 80
+    truth, sac = rod(0.5), rod(0.5, RADIUS + 2.0)
+    image = 0.6 * truth + 0.9 * (sac - truth) + 0.1 * (1 - sac)
+    image[:, : n // 2 - 7] = 0.1  # dark up to the cord on one side: no fluid is seen there
+    start = rod(0.5, RADIUS)
+    start[:, : n // 2 - 7] = 0
+    placed = place_edges(image, start, (0.5, 0.5, 2.0), rim=0.0)
+    assert area(placed, 0.5) == pytest.approx(area(start, 0.5), rel=0.03)
+
+
+def test_a_slice_that_is_half_filled_stays_so():
+    truth = rod(0.5)
+    start = truth.copy()
+    start[..., 0] *= 0.55
+    placed = place_edges(0.9 - 0.6 * start, start, (0.5, 0.5, 2.0), rim=0.0)
+    np.testing.assert_array_equal(placed[..., 0], start[..., 0])
+
+
+@pytest.mark.parametrize(
+    "turn", [lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a.swapaxes(0, 1)], ids="ijx"
+)
+def test_a_mirror_changes_nothing(turn):
+    truth = rod(1.0)
+    image = 0.9 - 0.6 * truth + 0.05 * np.random.default_rng(0).standard_normal(truth.shape)
+    image, start = image.astype(np.float32), rod(1.0, RADIUS + 0.5)
+    plain = place_edges(image, start, (1.0, 1.0, 2.0))
+    turned = place_edges(
+        np.ascontiguousarray(turn(image)), np.ascontiguousarray(turn(start)), (1.0, 1.0, 2.0)
+    )
+    np.testing.assert_allclose(turned, turn(plain), atol=0.02)
+
+
 def test_the_rim_is_that_of_the_phantoms():
     assert AnatomyOptions().rim_mm == EDGE_INSET_MM
 
