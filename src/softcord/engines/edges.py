@@ -20,17 +20,16 @@ from softcord.softseg import EDGE_INSET_MM
 
 LARGEST_MM = 2.0  # across: in larger voxels, too few lie whole on one side
 PASSES = 3  # each starts from a better edge
-# mm from the edge, outwards
-SEEN = -2.7, 3.4  # what is read
-WITHIN = -2.5, -0.9  # the cord …
-WITHIN_VOXELS = 0.8  # … from this much of a voxel on
-BEYOND = 0.4, 2.2  # where its surroundings differ most from it
-FLANK = 2.5  # from there on, they may change back
+# from the edge outwards
+WITHIN = -1.8, -0.9  # the cord; mm, and voxels where they are larger …
+SEEN_MM = 3.4  # … from its first place up to here, grey levels are read
+BEYOND = 0.4, 2.2  # mm: where its surroundings differ most from it
+FLANK = 2.5  # mm: from there on, they may change back
 # standard deviations of Gaussian weights of "nearby", mm around and along the cord
-CORD_NEAR = 3.0, 4.0  # its grey level
-GAP_NEAR = 1.5, 2.0  # the difference of its surroundings
-NOISE_NEAR = 0.7, 2.0  # what is averaged against noise
-EDGE_NEAR = 1.0, 2.0  # the edge
+CORD_NEAR = 3.0, 3.0  # its grey level
+GAP_NEAR = 1.5, 1.5  # the difference of its surroundings
+NOISE_NEAR = 0.7, 1.5  # what is averaged against noise
+EDGE_NEAR = 1.0, 1.5  # the edge
 ASTRAY_MM = 0.4  # from edges nearby, at which an edge counts half
 ENOUGH = 2.0, 4.0  # standard deviations within the cord below which a difference counts nothing, and all
 USUAL = 0.25, 0.6  # shares of an image's usual difference below which a grey level counts nothing, and all
@@ -101,7 +100,9 @@ def _edge_by_grey(
 ) -> tuple[FloatArray, FloatArray]:
     """Distance (N, K) of the edge from the middle, mm, and how far it is known (0 to 1)."""
     voxel = max(outline.zooms[:2])
-    reach = np.arange(*SEEN, step_mm(outline.zooms))
+    step = step_mm(outline.zooms)
+    first = np.floor(WITHIN[0] * max(1.0, voxel) / step)
+    reach = step * np.arange(first, np.floor(SEEN_MM / step) + 1)
     counted = np.broadcast_to(outline.held, outline.radius.shape).astype(np.float64)
     smooth = outline.smooth(outline.radius, counted, STAIRS_MM, 0.0)  # a mask has stairs
     edge, sign = replace(outline, radius=np.maximum(smooth, LEAST_MM)), 0.0
@@ -153,7 +154,8 @@ class _Profile:
     ) -> None:
         self._edge, self._reach, self._seen, self._counted = edge, reach, seen, counted
         weights = seen * counted[..., None]
-        within = (reach >= WITHIN[0]) & (reach <= min(WITHIN[1], -WITHIN_VOXELS * max(edge.zooms[:2])))
+        deep, shallow = (place * max(1.0, *edge.zooms[:2]) for place in WITHIN)
+        within = (reach >= deep) & (reach <= shallow)
 
         def nearby(values: FloatArray) -> FloatArray:
             count = weights[..., within].sum(axis=2)
