@@ -6,7 +6,7 @@
 thickest image, the area is the volume of soft cord within that slice, as it lies in the scanner, over the
 slice's thickness: so a thin-slice image is averaged over the thick slice, in the same plane. Printed are the
 areas, their standard deviation over contrasts in each slice (the mean of that is the figure), and that of the
-mean area.
+mean area; beside them the same of the masks that were drawn on these images, in slices that all of them hold.
 
 **Scan and rescan**: mean area over the slices that all runs hold, and the coefficient of variation within the
 person (over all four scans; and of two runs within a session, root mean square over sessions).
@@ -68,6 +68,15 @@ def covered(image: RealImage, target: RealImage) -> np.ndarray:
     return (k - half >= heights[0] - 0.02) & (k + half <= heights[1] + 0.02)
 
 
+def drawn_areas(images: list[RealImage], target: RealImage) -> FloatArray:
+    """Areas (images, slices) of the drawn masks in slices of another image that all of them hold."""
+    masks = [np.where(image.mask > 0.5, np.float32(1), 0) for image in images if image.mask is not None]
+    areas = np.array(
+        [slab_areas(mask, image.affine, target) for mask, image in zip(masks, images, strict=True)]
+    )
+    return areas[:, (areas > 0.5 * np.median(areas[areas > 0])).all(axis=0)]
+
+
 def find(folder: Path, name: str) -> RealImage:
     """The image of that name."""
     (row,) = [row for row in rows(folder) if Path(row["image"]).name == f"{name}.nii.gz"]
@@ -77,8 +86,8 @@ def find(folder: Path, name: str) -> RealImage:
 def across_contrasts(folder: Path, network: Network) -> list[str]:
     """Lines of Markdown: areas of each person by contrast and slice, and their spread."""
     lines = [
-        "| person | image | mean area, mm² | SD in a slice, mean, mm² | SD of the mean area, mm² |",
-        "|---|---|---|---|---|",
+        "| person | image | area, mm² | SD in a slice, mm² | SD of the mean | drawn: area | SD in a slice |",
+        "|---|---|---|---|---|---|---|",
     ]
     for person, names in GROUPS.items():
         images = [find(folder, name) for name in names]
@@ -89,9 +98,15 @@ def across_contrasts(folder: Path, network: Network) -> list[str]:
             [slab_areas(soft, image.affine, target)[seen] for soft, image in zip(softs, images, strict=True)]
         )
         spread, of_means = float(areas.std(axis=0, ddof=1).mean()), float(areas.mean(axis=1).std(ddof=1))
-        for name, area in zip(names, areas, strict=True):
-            lines.append(f"| {person} | {name.split('_', 1)[1]} | {area.mean():.1f} | | |")
-        lines.append(f"| {person} | {int(seen.sum())} slices | | {spread:.2f} | {of_means:.2f} |")
+        drawn = drawn_areas(images, target)
+        for name, area, mask in zip(names, areas, drawn, strict=True):
+            lines.append(
+                f"| {person} | {name.split('_', 1)[1]} | {area.mean():.1f} | | | {mask.mean():.1f} | |"
+            )
+        of_drawn = float(drawn.std(axis=0, ddof=1).mean())
+        lines.append(
+            f"| {person} | {int(seen.sum())} slices | | {spread:.2f} | {of_means:.2f} | | {of_drawn:.2f} |"
+        )
         print("\n".join(lines[-len(names) - 1 :]), flush=True)
     return lines
 
