@@ -59,7 +59,7 @@ def phantom(seed: int, shape=(64, 64, 72), **changes):
     """Image and share of one phantom on LAS axes, with a voxel of 1 mm."""
     from softcord.phantoms import AnatomyOptions, make_phantom
 
-    anatomy = AnatomyOptions(pathology=False, ends=False, area_mm2=(50.0, 110.0))
+    anatomy = AnatomyOptions(pathology=False, ends=False, area_mm2=(50.0, 110.0), rim_mm=0.0)
     made = make_phantom(seed, shape=shape, **{"contrast": "T2w", "anatomy": anatomy, **changes})
     return np.ascontiguousarray(made.image[::-1] * 1000), np.ascontiguousarray(made.share[::-1])
 

@@ -32,7 +32,9 @@ def model(folder):
 
 
 def phantom(seed, shape=(72, 72, 80), *, curved=True, tilt_deg=0.0):
-    anatomy = AnatomyOptions(pathology=False, ends=False, area_mm2=(50.0, 110.0), curved=curved)
+    anatomy = AnatomyOptions(  # without a rim, as those on which the model was trained
+        pathology=False, ends=False, area_mm2=(50.0, 110.0), curved=curved, rim_mm=0.0
+    )
     return make_phantom(seed, shape=shape, contrast="T2w", anatomy=anatomy, tilt_deg=tilt_deg)
 
 
