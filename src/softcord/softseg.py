@@ -35,7 +35,7 @@ def threshold(soft: FloatArray, level: float) -> BoolArray:
     return mask
 
 
-def bounding_box(soft: FloatArray) -> Box | None:
+def bounding_box(soft: FloatArray | BoolArray) -> Box | None:
     """Smallest block that holds every voxel above 0, or None if there is none.
 
     Parameters

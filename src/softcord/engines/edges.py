@@ -6,25 +6,27 @@ may be thinner than a voxel before something else begins. Where the two hardly d
 little, and the edge stays where it was.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, map_coordinates
+from scipy.ndimage import map_coordinates
 from scipy.special import ndtr
 
 from softcord._typing import BoolArray, FloatArray, Zooms
 from softcord.engines.intensity import GreyScale
-from softcord.engines.outline import LEAST_MM, Outline, draw, in_view, outline_of, step_mm
+from softcord.engines.outline import ANGLES, LEAST_MM, MARGIN_MM, Outline, draw, in_view, outline_of, step_mm
 from softcord.softseg import EDGE_INSET_MM
 
-LARGEST_MM = 2.0  # across: in larger voxels, too few lie whole on one side
+LARGEST_MM = 2.0  # across: in larger voxels, grey levels say no more than the network does
 PASSES = 3  # each starts from a better edge
-# from the edge outwards
-WITHIN = -1.8, -0.9  # the cord; mm, and voxels where they are larger …
+# mm from the edge, outwards
+WITHIN = -1.8, -0.9  # the cord; voxels where these are larger than a millimetre …
 SEEN_MM = 3.4  # … from its first place up to here, grey levels are read
-BEYOND = 0.4, 2.2  # mm: where its surroundings differ most from it
-FLANK = 2.5  # mm: from there on, they may change back
+BEYOND = 0.4, 2.2  # where the surroundings differ most from the cord
+FLANK_MM = 2.5  # so far beyond that place, they may have changed to something else …
+FALLEN = 0.7  # … to less than that of the difference
+FARTHEST_MM = 2.0  # no edge is further from where it was
 # standard deviations of Gaussian weights of "nearby", mm around and along the cord
 CORD_NEAR = 3.0, 3.0  # its grey level
 GAP_NEAR = 1.5, 1.5  # the difference of its surroundings
@@ -33,11 +35,12 @@ EDGE_NEAR = 1.0, 1.5  # the edge
 ASTRAY_MM = 0.4  # from edges nearby, at which an edge counts half
 ENOUGH = 2.0, 4.0  # standard deviations within the cord below which a difference counts nothing, and all
 USUAL = 0.25, 0.6  # shares of an image's usual difference below which a grey level counts nothing, and all
+LARGEST = 1.5  # upper quartiles of all: what differs more is something else beside the cord, as a vessel
 STAIRS_MM = 0.7  # around the cord: what is smoothed away before
+LEAST_COUNT = 0.01  # places of the cord nearby without which its grey level is not known
 FEW = 0.05  # weight of an edge that stays where it was
-SIGN_MM, SLOPE_MM = 0.5, 0.4  # how near to the edge, and how fine, the sign of the difference is looked for
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
-KNOWN_MM = 3.0  # from the edge on, shares stay as they were
+BENT = -0.2, 0.6  # per mm: least and most curvature that an edge may have, for what blur has done to it
 SURE = 0.6, 0.85  # upper quartile of a slice's shares below which it stays, and from which on it does not
 
 
@@ -80,10 +83,11 @@ def place_edges(
         return placed
     found, known = _edge_by_grey(image, outline, scale)
     clear = np.minimum(2 * known, 1)  # the whole rim wherever the edge is known
-    edge = replace(outline, radius=np.maximum(found - rim * clear, 0))
+    inwards = rim * clear * found.slant()
+    edge = replace(found, radius=np.maximum(found.radius - inwards, 0))
     for drawn in draw(edge, clear, (shares.shape[0], shares.shape[1])):
         old = placed[drawn.where]
-        counts = drawn.extra * (drawn.distance < KNOWN_MM) * _sureness(old)
+        counts = drawn.extra * (drawn.distance < MARGIN_MM) * _sureness(old)
         placed[drawn.where] = old + counts * (drawn.share - old)
     return placed
 
@@ -95,27 +99,43 @@ def _sureness(shares: FloatArray) -> float:
     return float(np.clip((cord[3 * cord.size // 4] - low) / (high - low), 0, 1)) if cord.size else 0.0
 
 
-def _edge_by_grey(
-    image: FloatArray, outline: Outline, scale: GreyScale | None
-) -> tuple[FloatArray, FloatArray]:
-    """Distance (N, K) of the edge from the middle, mm, and how far it is known (0 to 1)."""
-    voxel = max(outline.zooms[:2])
-    step = step_mm(outline.zooms)
-    first = np.floor(WITHIN[0] * max(1.0, voxel) / step)
-    reach = step * np.arange(first, np.floor(SEEN_MM / step) + 1)
+def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) -> tuple[Outline, FloatArray]:
+    """The edge by the grey levels, and how far it is known (N, K), 0 to 1.
+
+    Whether the surroundings are brighter or darker than the cord is not known. Both are tried; the one that
+    leaves more of the edge where it was, and in the dark, is not taken.
+    """
     counted = np.broadcast_to(outline.held, outline.radius.shape).astype(np.float64)
     smooth = outline.smooth(outline.radius, counted, STAIRS_MM, 0.0)  # a mask has stairs
-    edge, sign = replace(outline, radius=np.maximum(smooth, LEAST_MM)), 0.0
-    known: FloatArray = np.zeros_like(counted)
+    start = replace(outline, radius=np.maximum(smooth, LEAST_MM))
+    found = [_followed(image, start, counted, scale, sign) for sign in (1.0, -1.0)]
+    held = outline.held
+    doubts = [
+        float((np.abs(edge.radius - start.radius) + 1 - known)[:, held].mean()) for edge, known in found
+    ]
+    return found[int(np.argmin(doubts))]
+
+
+def _followed(
+    image: FloatArray, start: Outline, counted: FloatArray, scale: GreyScale | None, sign: float
+) -> tuple[Outline, FloatArray]:
+    """The edge and how far it is known, if surroundings are brighter (sign 1) or darker (-1) than cord."""
+    edge, known = start, np.zeros_like(counted)
     for _ in range(PASSES):
-        profile = _Profile.read(image, edge, reach, counted, scale)
-        sign = sign or profile.sign()
-        shift, trust = profile.edge(sign)
-        moved, known = _agreed(shift, trust * counted, outline)
-        edge = replace(edge, radius=np.maximum(edge.radius + moved, LEAST_MM))
+        profiles = _read(image, edge, counted, scale)
+        shift, trust = _find(profiles, sign)
+        moved, known = _agreed(shift, trust * counted, edge)
+        radius = np.clip(edge.radius + moved, start.radius - FARTHEST_MM, start.radius + FARTHEST_MM)
+        edge = replace(edge, radius=np.maximum(radius, LEAST_MM))
     # blur moves the half-way grey level of a convex edge inwards
-    inwards = np.clip(edge.curvature(), -0.2, 0.6) * (BLUR * voxel) ** 2 / 2
-    return edge.radius + known * inwards, known
+    outwards = np.clip(edge.curvature(), *BENT) * _blur(edge) ** 2 / 2
+    return replace(edge, radius=edge.radius + known * outwards * edge.slant()), known
+
+
+def _blur(edge: Outline) -> FloatArray:
+    """Standard deviation (N, 1), mm, of what a voxel and its interpolation see in each direction."""
+    blur: FloatArray = BLUR * np.hypot(edge.zooms[0] * np.cos(ANGLES), edge.zooms[1] * np.sin(ANGLES))
+    return blur[:, None]
 
 
 def _agreed(shift: FloatArray, weights: FloatArray, outline: Outline) -> tuple[FloatArray, FloatArray]:
@@ -134,121 +154,129 @@ def _agreed(shift: FloatArray, weights: FloatArray, outline: Outline) -> tuple[F
     return moved, known
 
 
-class _Profile:
+@dataclass(frozen=True, eq=False)
+class _Profiles:
     """Grey levels along the directions of an outline, from within the cord to beyond its edge.
 
-    Parameters
+    Attributes
     ----------
     edge : Outline
     reach : (T,) array of float, mm
         Places along a direction, from the edge outwards.
     grey : (N, K, T) array of float
+        Averaged over those beside.
     seen : (N, K, T) array of bool
         Places in the view, and not beyond the middle.
     counted : (N, K) array of float
-        1 for slices that the outline describes, 0 for others.
+        1 where the cord's grey level is known, in slices that the outline describes; 0 elsewhere.
+    cord, noise : (N, K) array of float
+        Grey level of the cord nearby, and how far `grey` scatters about it within the cord.
     """
 
-    def __init__(
-        self, edge: Outline, reach: FloatArray, grey: FloatArray, seen: BoolArray, counted: FloatArray
-    ) -> None:
-        self._edge, self._reach, self._seen, self._counted = edge, reach, seen, counted
-        weights = seen * counted[..., None]
-        deep, shallow = (place * max(1.0, *edge.zooms[:2]) for place in WITHIN)
-        within = (reach >= deep) & (reach <= shallow)
+    edge: Outline
+    reach: FloatArray
+    grey: FloatArray
+    seen: BoolArray
+    counted: FloatArray
+    cord: FloatArray
+    noise: FloatArray
 
-        def nearby(values: FloatArray) -> FloatArray:
-            count = weights[..., within].sum(axis=2)
-            mean = (values * weights)[..., within].sum(axis=2) / np.maximum(count, 1)
-            return edge.smooth(mean, count, *CORD_NEAR)
+    @property
+    def step(self) -> float:
+        """Distance of places, mm."""
+        return float(self.reach[1] - self.reach[0])
 
-        self._grey = edge.smooth(grey, weights, *NOISE_NEAR)
-        self._cord = nearby(grey)
-        self._variance = nearby((self._grey - self._cord[..., None]) ** 2)
 
-    @classmethod
-    def read(
-        cls,
-        image: FloatArray,
-        edge: Outline,
-        reach: FloatArray,
-        counted: FloatArray,
-        scale: GreyScale | None,
-    ) -> "_Profile":
-        """Read an image along the directions of an outline."""
-        distance = edge.radius[..., None] + reach
-        places = edge.places(np.maximum(distance, 0))
-        grey = map_coordinates(image, places, order=1, mode="nearest", output=np.float64)
-        if scale is not None:
-            grey = (grey - scale.low) * scale.gains[edge.planes][:, None]
-        grey -= grey.mean()
-        grey /= max(float(np.abs(grey).max()), np.finfo(float).tiny)
-        return cls(edge, reach, grey, in_view(places, image.shape) & (distance >= 0), counted)
+def _read(image: FloatArray, edge: Outline, counted: FloatArray, scale: GreyScale | None) -> _Profiles:
+    """Read an image along the directions of an outline."""
+    step, unit = step_mm(edge.zooms), max(1.0, *edge.zooms[:2])
+    deep, shallow = (place * unit for place in WITHIN)
+    reach = step * np.arange(np.floor(deep / step), np.floor(SEEN_MM / step) + 1)
+    distance = edge.radius[..., None] + reach
+    places = edge.places(np.maximum(distance, 0))
+    grey = map_coordinates(image, places, order=1, mode="nearest", output=np.float64)
+    if scale is not None:
+        grey = (grey - scale.low) * scale.gains[edge.planes][:, None]
+    grey -= grey.mean()
+    grey /= max(float(np.abs(grey).max()), np.finfo(float).tiny)
+    seen = in_view(places, image.shape) & (distance >= 0)
+    weights = seen * counted[..., None]
+    within = (reach >= deep) & (reach <= shallow)
+    count = weights[..., within].sum(axis=2)
 
-    def sign(self) -> float:
-        """1 if the surroundings are brighter than the cord, -1 if darker: what is steeper near the edge."""
-        step = self._reach[1] - self._reach[0]
-        slope = gaussian_filter1d(self._grey, SLOPE_MM / step, axis=2, order=1)
-        slope *= np.exp(-0.5 * (self._reach / SIGN_MM) ** 2)
-        held = self._counted[0] > 0
-        rise, fall = (float(s.max(axis=2)[:, held].clip(0).sum()) for s in (slope, -slope))
-        return 1.0 if rise >= fall else -1.0
+    def nearby(values: FloatArray) -> FloatArray:
+        mean = (values * weights)[..., within].sum(axis=2) / np.maximum(count, 1)
+        return edge.smooth(mean, count, *CORD_NEAR)
 
-    def edge(self, sign: float) -> tuple[FloatArray, FloatArray]:
-        """How far outwards the edge lies by the grey levels (N, K), mm, and how far to trust it (0 to 1)."""
-        differs = sign * (self._grey - self._cord[..., None])
-        beyond = (self._reach >= BEYOND[0]) & (self._reach <= BEYOND[1])
-        most = differs[..., beyond].max(axis=2).clip(0)
-        # of what lies nearby, the larger differences count more
-        gap = np.sqrt(self._edge.smooth(most**2, self._counted, *GAP_NEAR))
-        rises = (differs[..., :-1] < gap[..., None] / 2) & (differs[..., 1:] >= gap[..., None] / 2)
-        rises &= self._seen[..., 1:]
-        at = self._crossings(differs, gap[..., None] / 2)
-        away = np.where(rises, np.abs(at), np.inf)
-        nearest = away.argmin(axis=2)[..., None]
-        found = np.isfinite(np.take_along_axis(away, nearest, axis=2)[..., 0])
-        edge = np.where(found, np.take_along_axis(at, nearest, axis=2)[..., 0], 0)
-        edge += self._thin_fluid(differs, gap, edge, found, beyond)
-        return edge, self._trust(gap) * found
+    smooth = edge.smooth(grey, weights, *NOISE_NEAR)
+    cord = nearby(grey)
+    noise = np.sqrt(nearby((smooth - cord[..., None]) ** 2))
+    known = counted * (edge.spread(count, *CORD_NEAR) > LEAST_COUNT)
+    return _Profiles(edge, reach, smooth, seen, known, cord, noise)
 
-    def _trust(self, gap: FloatArray) -> FloatArray:
-        """How far a difference (N, K) of grey levels is to be trusted, 0 to 1."""
-        usual = float(np.median(gap[:, self._counted[0] > 0]))
-        if usual <= 0:
-            return np.zeros_like(gap)
-        low, high = USUAL
-        few, many = ENOUGH
-        contrast = gap / np.maximum(np.sqrt(self._variance), 1e-9)
-        trust: FloatArray = np.clip((contrast - few) / (many - few), 0, 1)
-        trust *= np.clip((gap / usual - low) / (high - low), 0, 1)
-        return trust
 
-    def _crossings(self, differs: FloatArray, level: FloatArray) -> FloatArray:
-        """Where (N, K, T - 1), mm, each step of the profile would reach a level."""
-        step = self._reach[1] - self._reach[0]
-        rise = np.diff(differs, axis=2)
-        rise = np.where(np.abs(rise) < 1e-12, 1e-12, rise)
-        crossings: FloatArray = self._reach[:-1] + step * np.clip((level - differs[..., :-1]) / rise, 0, 1)
-        return crossings
+def _find(profiles: _Profiles, sign: float) -> tuple[FloatArray, FloatArray]:
+    """How far outwards the edge lies by the grey levels (N, K), mm, and how far to trust it (0 to 1)."""
+    reach, seen, counted = profiles.reach, profiles.seen, profiles.counted
+    if not counted.any():
+        return np.zeros_like(counted), np.zeros_like(counted)
+    differs = sign * (profiles.grey - profiles.cord[..., None])
+    beyond = (reach >= BEYOND[0]) & (reach <= BEYOND[1])
+    most = np.where(seen[..., beyond], differs[..., beyond], 0).max(axis=2).clip(0)
+    most = np.minimum(most, LARGEST * np.percentile(most[counted > 0], 75))
+    # of what lies nearby, the larger differences count more
+    gap = np.sqrt(profiles.edge.smooth(most**2, counted, *GAP_NEAR))
+    level = gap[..., None] / 2
+    rises = (differs[..., :-1] < level) & (differs[..., 1:] >= level) & seen[..., 1:]
+    at = _crossings(differs, level, reach)
+    away = np.where(rises, np.abs(at), np.inf)
+    nearest = away.argmin(axis=2)[..., None]
+    found = np.isfinite(np.take_along_axis(away, nearest, axis=2)[..., 0])
+    shift = np.where(found, np.take_along_axis(at, nearest, axis=2)[..., 0], 0)
+    thin = _thin_fluid(profiles, differs, gap, shift) * found
+    shift += profiles.edge.smooth(thin, counted * found, *CORD_NEAR)
+    return shift, _trust(profiles, gap) * found
 
-    def _thin_fluid(
-        self, differs: FloatArray, gap: FloatArray, edge: FloatArray, found: BoolArray, beyond: BoolArray
-    ) -> FloatArray:
-        """How much further out the edge lies (N, K), mm, where fluid is so thin that blur makes it wider."""
-        places = np.arange(self._reach.size)
-        peak = np.where(beyond, differs, -np.inf).argmax(axis=2)[..., None]
-        behind = places > peak
-        flank = behind & (places <= peak + round(FLANK / (self._reach[1] - self._reach[0])))
-        lowest = np.minimum(np.where(flank, differs, np.inf).min(axis=2), gap)
-        level = ((gap + lowest) / 2)[..., None]
-        falls = behind[..., 1:] & (differs[..., :-1] >= level) & (differs[..., 1:] < level)
-        first = falls.argmax(axis=2)[..., None]
-        end = np.take_along_axis(self._crossings(differs, level), first, axis=2)[..., 0]
-        ends = falls.any(axis=2) & (lowest < 0.7 * gap)
-        blur = BLUR * max(self._edge.zooms[:2])
-        seen, further = _widening()
-        thin = np.where(ends & found, np.interp((end - edge) / blur, seen, further, right=0) * blur, 0)
-        return self._edge.smooth(thin, self._counted * found, *CORD_NEAR)
+
+def _trust(profiles: _Profiles, gap: FloatArray) -> FloatArray:
+    """How far a difference (N, K) of grey levels is to be trusted, 0 to 1."""
+    usual = float(np.median(gap[profiles.counted > 0]))
+    if usual <= 0:
+        return np.zeros_like(gap)
+    (few, many), (low, high) = ENOUGH, USUAL
+    contrast = gap / np.maximum(profiles.noise, 1e-9)
+    trust: FloatArray = profiles.counted * np.clip((contrast - few) / (many - few), 0, 1)
+    trust *= np.clip((gap / usual - low) / (high - low), 0, 1)
+    return trust
+
+
+def _thin_fluid(profiles: _Profiles, differs: FloatArray, gap: FloatArray, shift: FloatArray) -> FloatArray:
+    """How much further out the edge lies (N, K), mm, where fluid is so thin that blur makes it wider."""
+    reach = profiles.reach
+    beyond = (reach >= BEYOND[0]) & (reach <= BEYOND[1])
+    places = np.arange(reach.size)
+    peak = np.where(beyond, differs, -np.inf).argmax(axis=2)[..., None]
+    behind = (places > peak) & profiles.seen
+    flank = behind & (places <= peak + round(FLANK_MM / profiles.step))
+    lowest = np.minimum(np.where(flank, differs, np.inf).min(axis=2), gap)
+    level = ((gap + lowest) / 2)[..., None]
+    falls = behind[..., 1:] & (differs[..., :-1] >= level) & (differs[..., 1:] < level)
+    first = falls.argmax(axis=2)[..., None]
+    end = np.take_along_axis(_crossings(differs, level, reach), first, axis=2)[..., 0]
+    ends = falls.any(axis=2) & (lowest < FALLEN * gap)
+    blur = _blur(profiles.edge)
+    seen, further = _widening()
+    thin: FloatArray = np.where(ends, np.interp((end - shift) / blur, seen, further, right=0) * blur, 0)
+    return thin
+
+
+def _crossings(differs: FloatArray, level: FloatArray, reach: FloatArray) -> FloatArray:
+    """Where (N, K, T - 1), mm, each step of profiles would reach a level (N, K, 1)."""
+    rise = np.diff(differs, axis=2)
+    rise = np.where(np.abs(rise) < 1e-12, 1e-12, rise)
+    part = np.clip((level - differs[..., :-1]) / rise, 0, 1)
+    crossings: FloatArray = reach[:-1] + (reach[1] - reach[0]) * part
+    return crossings
 
 
 @cache

@@ -1,7 +1,7 @@
 """The outline of the cord in each slice: how far it reaches from its middle, in directions all around.
 
-A section of the cord is seen whole from its middle, so one distance in each direction says where it ends,
-to a fraction of a voxel. Slices in which that is not so, as where the cord bends and is cut twice, are told.
+A section of the cord is seen whole from its middle, so one distance in each direction says where it ends, to
+a fraction of a voxel. Slices in which that is not so, as where the cord bends and is cut twice, are not held.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,18 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
 from softcord._typing import BoolArray, FloatArray, Zooms
-from softcord.scores import dice
+from softcord.softseg import Box, bounding_box
 
 DIRECTIONS = 48  # less than a millimetre apart on a cord
 ANGLES = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
-FINEST_MM = 0.2  # steps along a direction …
-STEPS = 4  # … or that many to a voxel
+STEP_MM = 0.2  # along a direction …
+STEPS = 4  # … or, where that is finer, as many to a voxel
 FARTHEST_MM = 25.0  # no cord reaches as far from its middle
 PARTS = 3  # sub-voxels along each axis in which an outline is drawn
+SMOOTH = 0.7  # of a voxel: what is smoothed before shape is told
+STEEPEST = 1.6  # slant of the flattest sections; what is more is where a view cuts the cord
 ALIKE = 0.85  # Dice of a slice and its outline drawn, from which on the outline stands for it
-MARGIN_MM = 2.0  # in which an outline is drawn, and by which it leaves the view with the cord
+MARGIN_MM = 3.5  # in which an outline is drawn, and by which it leaves the view with the cord
 LEAST_MM = 0.3  # a cord does not reach less far than that from its middle
 
 
@@ -96,13 +98,23 @@ class Outline:
 
     def curvature(self) -> FloatArray:
         """Curvature (N, K) of the outline, per mm, smoothed over a voxel; more than 0 where it is convex."""
-        arc = max(1.0, 0.7 * max(self.zooms[:2])) / (2 * np.pi * self.size / DIRECTIONS)
-        r = gaussian_filter1d(self.radius, arc, axis=0, mode="wrap")
-        step = 2 * np.pi / DIRECTIONS
-        before, behind = np.roll(r, 1, axis=0), np.roll(r, -1, axis=0)
-        first, second = (behind - before) / (2 * step), (behind - 2 * r + before) / step**2
+        r, first, second = self._derivatives()
         curvature: FloatArray = (r**2 + 2 * first**2 - r * second) / (r**2 + first**2) ** 1.5
         return curvature
+
+    def slant(self) -> FloatArray:
+        """How much longer (N, K) than across the outline a way is in the direction from the middle."""
+        r, first, _ = self._derivatives()
+        slant: FloatArray = np.minimum(np.hypot(1, first / r), STEEPEST)
+        return slant
+
+    def _derivatives(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The radius, smoothed over a voxel or a millimetre, and its derivatives by the angle."""
+        arc = max(1.0, SMOOTH * max(self.zooms[:2])) / (2 * np.pi * self.size / DIRECTIONS)
+        r = np.maximum(gaussian_filter1d(self.radius, arc, axis=0, mode="wrap"), LEAST_MM)
+        step = 2 * np.pi / DIRECTIONS
+        before, behind = np.roll(r, 1, axis=0), np.roll(r, -1, axis=0)
+        return r, (behind - before) / (2 * step), (behind - 2 * r + before) / step**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +153,7 @@ def outline_of(shares: FloatArray, zooms: Zooms) -> Outline | None:
         None if no slice has one.
     """
     mask = shares > 0.5
-    box = _box(mask)
+    box = bounding_box(mask)
     if box is None:
         return None
     inside = np.where(mask[box], shares[box], 0).astype(np.float64)
@@ -156,35 +168,21 @@ def outline_of(shares: FloatArray, zooms: Zooms) -> Outline | None:
     outline = Outline(np.zeros((DIRECTIONS, planes.size)), middle, planes, here, zooms)
     radius = _first_fall(shares, outline, zooms, box)
     outline = Outline(radius, middle, planes, here, zooms)
-    held = here.copy()
+    held, whole = here.copy(), mask[box].sum(axis=(0, 1))
     for drawn in draw(outline, np.ones_like(radius), (shares.shape[0], shares.shape[1]), parts=1):
         n = drawn.where[2] - planes[0]
-        window = mask[drawn.where]
-        whole = window.sum() == mask[:, :, drawn.where[2]].sum()
-        held[n] = whole and dice(drawn.share > 0.5, window) >= ALIKE
+        like = drawn.share > 0.5
+        shared = np.count_nonzero(like & mask[drawn.where])
+        held[n] = 2 * shared >= ALIKE * (np.count_nonzero(like) + whole[n])  # Dice with all of the slice
     return Outline(radius, middle, planes, held, zooms) if held.any() else None
-
-
-def _box(mask: BoolArray) -> tuple[slice, slice, slice] | None:
-    """The box around a mask; None if it is empty."""
-    across = np.any(mask, axis=2)
-    sides = []
-    for seen in (np.any(across, axis=1), np.any(across, axis=0), np.any(mask, axis=(0, 1))):
-        found = np.flatnonzero(seen)
-        if not found.size:
-            return None
-        sides.append(slice(int(found[0]), int(found[-1]) + 1))
-    return sides[0], sides[1], sides[2]
 
 
 def step_mm(zooms: Zooms) -> float:
     """Distance of samples along a direction, mm."""
-    return min(FINEST_MM, max(zooms[:2]) / STEPS)
+    return min(STEP_MM, max(zooms[:2]) / STEPS)
 
 
-def _first_fall(
-    shares: FloatArray, outline: Outline, zooms: Zooms, box: tuple[slice, slice, slice]
-) -> FloatArray:
+def _first_fall(shares: FloatArray, outline: Outline, zooms: Zooms, box: Box) -> FloatArray:
     """Distance (N, K) from the middle at which the share falls below one half for the first time."""
     step = 2 * step_mm(zooms)
     sides = [(part.stop - part.start + 1) * zoom for part, zoom in zip(box[:2], zooms[:2], strict=True)]
@@ -195,6 +193,7 @@ def _first_fall(
     inside = in_view(places, shares.shape)
     margin = round(MARGIN_MM / step)
     inside[..., margin:] = inside[..., :-margin]
+    inside[..., :margin] = True
     low = (along < 0.5) | ~inside
     low[..., -1] = True
     first = np.maximum(low.argmax(axis=2), 1)[..., None]
@@ -225,6 +224,10 @@ def draw(
         Voxels across the volume.
     parts : int
         Sub-voxels along each axis.
+
+    Yields
+    ------
+    drawn : Drawn
     """
     zooms = outline.zooms
     closed = [np.concatenate([array, array[:1]]) for array in (outline.radius, extra)]
