@@ -31,15 +31,17 @@ class Bright:
         return (20 * (image - 0.5)).astype(np.float32)
 
 
+@pytest.mark.parametrize("follow", [False, True], ids=["network", "edges"])
 @pytest.mark.parametrize("shape", [(24, 30, 6), (130, 40, 6), (130, 140, 6)])
-def test_the_map_of_a_view_of_any_width_is_on_the_grid_of_the_image(shape):
+def test_the_map_of_a_view_of_any_width_is_on_the_grid_of_the_image(shape, follow):
     image = np.zeros(shape, dtype=np.float32)
     image[8:18, 10:20] = 1
     network = Network(engine=Bright(), multiple=(4, 4, 2), in_plane=0.75, along=1.5, coarse=2.0)
-    soft = predict(image, (1.0, 1.0, 2.0), network, PredictOptions(follow_edges=False)).soft
+    soft = predict(image, (1.0, 1.0, 2.0), network, PredictOptions(follow_edges=follow)).soft
     assert soft.shape == shape
     assert soft.flags.c_contiguous
-    np.testing.assert_array_equal(soft > 0.5, image > 0.5)
+    differs = np.count_nonzero((soft > 0.5) != (image > 0.5), axis=(0, 1))
+    assert differs.max() <= (4 if follow else 0)  # an outline has no corners
 
 
 class Blind(Bright):
