@@ -13,6 +13,7 @@ Counted is whether the true area of a slice lies in its 95 % interval: in one sl
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from softcord.phantoms.cords import CordOptions, make_cord
 
 FIT_SEED, CHECK_SEED = 1_000_000, 2_000_000
 CONTRASTS = ("T1w", "T2w", "T2star", "MTon", "DWI", "STIR")
+GEOMETRY = 1, 2, 3  # sources of error: rounding, scatter of the centres, fit
 END_MM = 6.0  # network cases: phantoms are cut at their ends, where any network sees less
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]  # measured areas, sources of error, true areas; by slice
@@ -111,10 +113,13 @@ def measured(soft: np.ndarray, zooms: tuple[float, float, float], true: np.ndarr
     return measures.values["area_mm2"][known], sources[:, known], true[slices][known]
 
 
-def fit(cases: list[Case]) -> tuple[tuple[float, ...], tuple[float, float]]:
+def fit(
+    cases: list[Case], known: dict[int, float] | None = None
+) -> tuple[tuple[float, ...], tuple[float, float]]:
     """Weights of the squared sources of error, and the quantiles of what remains.
 
-    The weights are the likeliest ones if errors follow Laplace's law, which outliers move less than Gauss's.
+    The weights are the likeliest ones if errors follow Laplace's law, which outliers move less than Gauss's;
+    those that are known, by the number of their source, are kept.
     """
     areas, sources, true = (np.concatenate([case[i] for case in cases], axis=-1) for i in range(3))
     error, squares = np.abs(true - areas), sources**2
@@ -125,6 +130,8 @@ def fit(cases: list[Case]) -> tuple[tuple[float, ...], tuple[float, float]]:
 
     starts = [np.full(len(sources), start) for start in (-4.0, -8.0, -12.0)]
     bounds = [(-25.0, 4.0)] * len(sources)
+    for number, weight in (known or {}).items():
+        bounds[number] = (math.log(max(weight, 1e-10)),) * 2
     found = [minimize(surprise, start, method="L-BFGS-B", bounds=bounds) for start in starts]
     weights = np.exp(min(found, key=lambda result: float(result.fun)).x)
     rest = (true - areas) / np.sqrt(weights @ squares + 1e-12)
@@ -176,7 +183,11 @@ def main() -> None:
         sets["network"] = list(network_cases(FIT_SEED, args.fit_network, model)) if model else []
         for source, cases in sets.items():
             if cases:
-                interval.WEIGHTS[source], interval.QUANTILES[source] = fit(cases)
+                # rounding and the angle are as uncertain whoever has drawn the cord
+                known = dict(zip(GEOMETRY, interval.WEIGHTS["mask"][1:4], strict=True))
+                interval.WEIGHTS[source], interval.QUANTILES[source] = fit(
+                    cases, known if source == "network" else None
+                )
                 print(
                     f'"{source}": weights {interval.WEIGHTS[source]}, quantiles {interval.QUANTILES[source]}'
                 )

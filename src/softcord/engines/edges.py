@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.special import ndtr
 
 from softcord._typing import BoolArray, FloatArray, Zooms
@@ -40,6 +40,13 @@ STAIRS_MM = 0.7  # around the cord: what is smoothed away before
 LEAST_COUNT = 0.01  # places of the cord nearby without which its grey level is not known
 FEW = 0.05  # weight of an edge that stays where it was
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
+# whether surroundings are brighter, by logistic regression on 144 rods in thin fluid, 149 phantoms and images
+DARK, STEEP = (
+    0.33,
+    0.22,
+)  # mm: worth of an edge known all around, and of a logarithm of how much steeper it is
+STEEPEST = 3.0  # of that logarithm
+SLOPE_MM, SLOPE_NEAR_MM = 0.4, 0.5  # how fine, and how near to the edge, slopes are taken
 BENT = -0.2, 0.6  # per mm: least and most curvature that an edge may have, for what blur has done to it
 SURE = 0.6, 0.85  # upper quartile of a slice's shares below which it stays, and from which on it does not
 
@@ -102,18 +109,24 @@ def _sureness(shares: FloatArray) -> float:
 def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) -> tuple[Outline, FloatArray]:
     """The edge by the grey levels, and how far it is known (N, K), 0 to 1.
 
-    Whether the surroundings are brighter or darker than the cord is not known. Both are tried; the one that
-    leaves more of the edge where it was, and in the dark, is not taken.
+    Whether the surroundings are brighter or darker than the cord is not said. Both are tried. For one speaks
+    that it moves the edge less, that more of the edge is known, and that grey levels change by more near the
+    edge as it came.
     """
-    counted = np.broadcast_to(outline.held, outline.radius.shape).astype(np.float64)
+    held = outline.held
+    counted = np.broadcast_to(held, outline.radius.shape).astype(np.float64)
     smooth = outline.smooth(outline.radius, counted, STAIRS_MM, 0.0)  # a mask has stairs
     start = replace(outline, radius=np.maximum(smooth, LEAST_MM))
-    found = [_followed(image, start, counted, scale, sign) for sign in (1.0, -1.0)]
-    held = outline.held
-    doubts = [
-        float((np.abs(edge.radius - start.radius) + 1 - known)[:, held].mean()) for edge, known in found
-    ]
-    return found[int(np.argmin(doubts))]
+    brighter, darker = (_followed(image, start, counted, scale, sign) for sign in (1.0, -1.0))
+    moved, dark = (
+        float(values[:, held].mean())
+        for values in (
+            np.abs(darker[0].radius - start.radius) - np.abs(brighter[0].radius - start.radius),
+            brighter[1] - darker[1],
+        )
+    )
+    steeper = float(np.clip(_steeper(_read(image, start, counted, scale)), -STEEPEST, STEEPEST))
+    return brighter if moved + DARK * dark + STEEP * steeper >= 0 else darker
 
 
 def _followed(
@@ -213,6 +226,16 @@ def _read(image: FloatArray, edge: Outline, counted: FloatArray, scale: GreyScal
     noise = np.sqrt(nearby((smooth - cord[..., None]) ** 2))
     known = counted * (edge.spread(count, *CORD_NEAR) > LEAST_COUNT)
     return _Profiles(edge, reach, smooth, seen, known, cord, noise)
+
+
+def _steeper(profiles: _Profiles) -> float:
+    """Logarithm of how much steeper grey levels rise than fall, near the edge."""
+    slope = gaussian_filter1d(profiles.grey, SLOPE_MM / profiles.step, axis=2, order=1)
+    slope *= np.exp(-0.5 * (profiles.reach / SLOPE_NEAR_MM) ** 2)
+    held = profiles.edge.held
+    rise, fall = (float(s.max(axis=2)[:, held].clip(0).sum()) for s in (slope, -slope))
+    tiny = np.finfo(float).tiny
+    return float(np.log(max(rise, tiny)) - np.log(max(fall, tiny)))
 
 
 def _find(profiles: _Profiles, sign: float) -> tuple[FloatArray, FloatArray]:

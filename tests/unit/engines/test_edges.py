@@ -39,6 +39,16 @@ def test_an_edge_that_is_off_by_half_a_millimetre_is_put_where_the_grey_levels_c
     assert np.abs(placed - truth)[..., 1:-1].mean() < 0.3 * np.abs(start - truth)[..., 1:-1].mean() + 0.004
 
 
+@pytest.mark.parametrize(("cord", "around"), [(0.3, 0.9), (0.8, 0.2)])
+@pytest.mark.parametrize("off", [-1.0, 1.0])
+def test_an_edge_that_is_off_by_a_millimetre_arrives(cord, around, off):
+    truth = rod(1.0)
+    image = around + truth * (cord - around)
+    image += 0.02 * np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+    placed = place_edges(image, rod(1.0, RADIUS + off), (1.0, 1.0, 2.0), rim=0.0)
+    assert area(placed, 1.0) == pytest.approx(np.pi * RADIUS**2, rel=0.02)
+
+
 def test_the_cord_ends_the_rim_within_the_half_way_grey_level():
     truth = rod(0.5)
     image = 0.9 - 0.6 * truth
