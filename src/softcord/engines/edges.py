@@ -40,7 +40,7 @@ STAIRS_MM = 0.7  # around the cord: what is smoothed away before
 LEAST_COUNT = 0.01  # places of the cord nearby without which its grey level is not known
 FEW = 0.05  # weight of an edge that stays where it was
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
-# whether surroundings are brighter, by logistic regression on 144 rods in thin fluid, 149 phantoms and images
+# whether surroundings are brighter: near a logistic regression on rods in thin fluid, phantoms and images
 DARK, STEEP = (
     0.33,
     0.22,
