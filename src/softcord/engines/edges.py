@@ -42,8 +42,8 @@ FEW = 0.05  # weight of an edge that stays where it was
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
 # whether surroundings are brighter: near a logistic regression on rods in thin fluid, phantoms and images
 DARK, STEEP = (
-    0.33,
-    0.22,
+    0.35,
+    0.25,
 )  # mm: worth of an edge known all around, and of a logarithm of how much steeper it is
 STEEPEST = 3.0  # of that logarithm
 SLOPE_MM, SLOPE_NEAR_MM = 0.4, 0.5  # how fine, and how near to the edge, slopes are taken
