@@ -41,10 +41,7 @@ LEAST_COUNT = 0.01  # places of the cord nearby without which its grey level is 
 FEW = 0.05  # weight of an edge that stays where it was
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
 # whether surroundings are brighter: near a logistic regression on rods in thin fluid, phantoms and images
-DARK, STEEP = (
-    0.35,
-    0.25,
-)  # mm: worth of an edge known all around, and of a logarithm of how much steeper it is
+DARK, STEEP = 0.35, 0.25  # mm: worth of an edge known all around, and of a logarithm of steepness
 STEEPEST = 3.0  # of that logarithm
 SLOPE_MM, SLOPE_NEAR_MM = 0.4, 0.5  # how fine, and how near to the edge, slopes are taken
 BENT = -0.2, 0.6  # per mm: least and most curvature that an edge may have, for what blur has done to it
