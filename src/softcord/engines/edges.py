@@ -41,7 +41,7 @@ LEAST_COUNT = 0.01  # places of the cord nearby without which its grey level is 
 FEW = 0.05  # weight of an edge that stays where it was
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
 # whether surroundings are brighter: near a logistic regression on rods in thin fluid, phantoms and images
-DARK, STEEP = 0.35, 0.25  # mm: worth of an edge known all around, and of a logarithm of steepness
+KNOWN, STEEP = 0.35, 0.25  # mm: worth of an edge known all around, and of a logarithm of steepness
 STEEPEST = 3.0  # of that logarithm
 SLOPE_MM, SLOPE_NEAR_MM = 0.4, 0.5  # how fine, and how near to the edge, slopes are taken
 BENT = -0.2, 0.6  # per mm: least and most curvature that an edge may have, for what blur has done to it
@@ -115,7 +115,7 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
     smooth = outline.smooth(outline.radius, counted, STAIRS_MM, 0.0)  # a mask has stairs
     start = replace(outline, radius=np.maximum(smooth, LEAST_MM))
     brighter, darker = (_followed(image, start, counted, scale, sign) for sign in (1.0, -1.0))
-    moved, dark = (
+    moved, known = (
         float(values[:, held].mean())
         for values in (
             np.abs(darker[0].radius - start.radius) - np.abs(brighter[0].radius - start.radius),
@@ -123,7 +123,7 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
         )
     )
     steeper = float(np.clip(_steeper(_read(image, start, counted, scale)), -STEEPEST, STEEPEST))
-    return brighter if moved + DARK * dark + STEEP * steeper >= 0 else darker
+    return brighter if moved + KNOWN * known + STEEP * steeper >= 0 else darker
 
 
 def _followed(
