@@ -114,7 +114,8 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
     counted = np.broadcast_to(held, outline.radius.shape).astype(np.float64)
     smooth = outline.smooth(outline.radius, counted, STAIRS_MM, 0.0)  # a mask has stairs
     start = replace(outline, radius=np.maximum(smooth, LEAST_MM))
-    brighter, darker = (_followed(image, start, counted, scale, sign) for sign in (1.0, -1.0))
+    first = _read(image, start, counted, scale)
+    brighter, darker = (_followed(image, first, counted, scale, sign) for sign in (1.0, -1.0))
     moved, known = (
         float(values[:, held].mean())
         for values in (
@@ -122,19 +123,19 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
             brighter[1] - darker[1],
         )
     )
-    steeper = float(np.clip(_steeper(_read(image, start, counted, scale)), -STEEPEST, STEEPEST))
+    steeper = float(np.clip(_steeper(first), -STEEPEST, STEEPEST))
     return brighter if moved + KNOWN * known + STEEP * steeper >= 0 else darker
 
 
 def _followed(
-    image: FloatArray, start: Outline, counted: FloatArray, scale: GreyScale | None, sign: float
+    image: FloatArray, first: "_Profiles", counted: FloatArray, scale: GreyScale | None, sign: float
 ) -> tuple[Outline, FloatArray]:
     """The edge and how far it is known, if surroundings are brighter (sign 1) or darker (-1) than cord."""
-    edge, known = start, np.zeros_like(counted)
-    for _ in range(PASSES):
-        profiles = _read(image, edge, counted, scale)
-        shift, trust = _find(profiles, sign)
-        moved, known = _agreed(shift, trust * counted, edge)
+    start = edge = first.edge
+    known = np.zeros_like(counted)
+    for number in range(PASSES):
+        profiles = _read(image, edge, counted, scale) if number else first
+        moved, known = _agreed(*_find(profiles, sign), edge)
         radius = np.clip(edge.radius + moved, start.radius - FARTHEST_MM, start.radius + FARTHEST_MM)
         edge = replace(edge, radius=np.maximum(radius, LEAST_MM))
     # blur moves the half-way grey level of a convex edge inwards
@@ -192,6 +193,12 @@ class _Profiles:
     noise: FloatArray
 
     @property
+    def beyond(self) -> BoolArray:
+        """Places (T,) where the surroundings may differ most from the cord."""
+        beyond: BoolArray = (self.reach >= BEYOND[0]) & (self.reach <= BEYOND[1])
+        return beyond
+
+    @property
     def step(self) -> float:
         """Distance of places, mm."""
         return float(self.reach[1] - self.reach[0])
@@ -241,7 +248,7 @@ def _find(profiles: _Profiles, sign: float) -> tuple[FloatArray, FloatArray]:
     if not counted.any():
         return np.zeros_like(counted), np.zeros_like(counted)
     differs = sign * (profiles.grey - profiles.cord[..., None])
-    beyond = (reach >= BEYOND[0]) & (reach <= BEYOND[1])
+    beyond = profiles.beyond
     most = np.where(seen[..., beyond], differs[..., beyond], 0).max(axis=2).clip(0)
     most = np.minimum(most, LARGEST * np.percentile(most[counted > 0], 75))
     # of what lies nearby, the larger differences count more
@@ -253,7 +260,7 @@ def _find(profiles: _Profiles, sign: float) -> tuple[FloatArray, FloatArray]:
     nearest = away.argmin(axis=2)[..., None]
     found = np.isfinite(np.take_along_axis(away, nearest, axis=2)[..., 0])
     shift = np.where(found, np.take_along_axis(at, nearest, axis=2)[..., 0], 0)
-    thin = _thin_fluid(profiles, differs, gap, shift) * found
+    thin = _thin_fluid(profiles, differs, gap, shift)
     shift += profiles.edge.smooth(thin, counted * found, *CORD_NEAR)
     return shift, _trust(profiles, gap) * found
 
@@ -273,9 +280,8 @@ def _trust(profiles: _Profiles, gap: FloatArray) -> FloatArray:
 def _thin_fluid(profiles: _Profiles, differs: FloatArray, gap: FloatArray, shift: FloatArray) -> FloatArray:
     """How much further out the edge lies (N, K), mm, where fluid is so thin that blur makes it wider."""
     reach = profiles.reach
-    beyond = (reach >= BEYOND[0]) & (reach <= BEYOND[1])
     places = np.arange(reach.size)
-    peak = np.where(beyond, differs, -np.inf).argmax(axis=2)[..., None]
+    peak = np.where(profiles.beyond, differs, -np.inf).argmax(axis=2)[..., None]
     behind = (places > peak) & profiles.seen
     flank = behind & (places <= peak + round(FLANK_MM / profiles.step))
     lowest = np.minimum(np.where(flank, differs, np.inf).min(axis=2), gap)

@@ -5,7 +5,7 @@ a fraction of a voxel. Slices in which that is not so, as where the cord bends a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, map_coordinates
@@ -166,15 +166,14 @@ def outline_of(shares: FloatArray, zooms: Zooms) -> Outline | None:
         mean = (inside.sum(axis=1 - axis) * at[:, None]).sum(axis=0) / np.maximum(total, 1e-9)
         middle[axis] = np.interp(planes, planes[here], mean[here])
     outline = Outline(np.zeros((DIRECTIONS, planes.size)), middle, planes, here, zooms)
-    radius = _first_fall(shares, outline, zooms, box)
-    outline = Outline(radius, middle, planes, here, zooms)
+    outline = replace(outline, radius=_first_fall(shares, outline, zooms, box))
     held, whole = here.copy(), mask[box].sum(axis=(0, 1))
-    for drawn in draw(outline, np.ones_like(radius), (shares.shape[0], shares.shape[1]), parts=1):
+    for drawn in draw(outline, np.ones_like(outline.radius), (shares.shape[0], shares.shape[1]), parts=1):
         n = drawn.where[2] - planes[0]
         like = drawn.share > 0.5
         shared = np.count_nonzero(like & mask[drawn.where])
         held[n] = 2 * shared >= ALIKE * (np.count_nonzero(like) + whole[n])  # Dice with all of the slice
-    return Outline(radius, middle, planes, held, zooms) if held.any() else None
+    return replace(outline, held=held) if held.any() else None
 
 
 def step_mm(zooms: Zooms) -> float:
