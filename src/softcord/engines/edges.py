@@ -25,21 +25,28 @@ WITHIN = -1.8, -0.9  # the cord; voxels where these are larger than a millimetre
 SEEN_MM = 3.4  # … from its first place up to here, grey levels are read
 BEYOND = 0.4, 2.2  # where the surroundings differ most from the cord
 FLANK_MM = 2.5  # so far beyond that place, they may have changed to something else …
-FALLEN = 0.7  # … to less than that of the difference
+FALLEN = 0.5  # … to less than that of the difference
 FARTHEST_MM = 2.0  # no edge is further from where it was
 # standard deviations of Gaussian weights of "nearby", mm around and along the cord
-CORD_NEAR = 3.0, 3.0  # its grey level
+CORD_NEAR = 1.5, 3.0  # its grey level
 GAP_NEAR = 1.5, 1.5  # the difference of its surroundings
 NOISE_NEAR = 0.7, 1.5  # what is averaged against noise
 EDGE_NEAR = 1.0, 1.5  # the edge
+SHIFT_NEAR = 8.0  # along: by how much edges that are seen were off
+ROUND_NEAR = 4.0  # along: the round outline that goes on where the edge is not seen
 ASTRAY_MM = 0.4  # from edges nearby, at which an edge counts half
 ENOUGH = 2.0, 4.0  # standard deviations within the cord below which a difference counts nothing, and all
 USUAL = 0.25, 0.6  # shares of an image's usual difference below which a grey level counts nothing, and all
 LARGEST = 1.5  # upper quartiles of all: what differs more is something else beside the cord, as a vessel
 STAIRS_MM = 0.7  # around the cord: what is smoothed away before
 LEAST_COUNT = 0.01  # places of the cord nearby without which its grey level is not known
-FEW = 0.05  # weight of an edge that stays where it was
+FEW = 0.1  # weight of the round outline beside edges that are seen
+PART_SEEN = 0.15  # of the edge, seen: half as sure is the round outline then
+FEW_ALL = 0.035  # weight, in the round outline, of the edge as it was
 BLUR = 0.5  # of a voxel: standard deviation of what a voxel and its interpolation see
+THICKEST_MM = 5.0  # slices further apart are taken to be this thick, with gaps
+LEAN_NEAR = 5.0  # mm along the cord in which it leans much the same
+MOST_LEANING_MM = 0.6  # of blur, by the cord's lean within a slice: what leans more is no small blur
 # whether surroundings are brighter: near a logistic regression on rods in thin fluid, phantoms and images
 KNOWN, STEEP = 0.35, 0.25  # mm: worth of an edge known all around, and of a logarithm of steepness
 STEEPEST = 3.0  # of that logarithm
@@ -104,7 +111,7 @@ def _sureness(shares: FloatArray) -> float:
 
 
 def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) -> tuple[Outline, FloatArray]:
-    """The edge by the grey levels, and how far it is known (N, K), 0 to 1.
+    """The edge by the grey levels, and how far it is known (N, K), 0 to 1, be it by others around it.
 
     Whether the surroundings are brighter or darker than the cord is not said. Both are tried. For one speaks
     that it moves the edge less, that more of the edge is known, and that grey levels change by more near the
@@ -124,23 +131,28 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
         )
     )
     steeper = float(np.clip(_steeper(first), -STEEPEST, STEEPEST))
-    return brighter if moved + KNOWN * known + STEEP * steeper >= 0 else darker
+    edge, _, known_at_all = brighter if moved + KNOWN * known + STEEP * steeper >= 0 else darker
+    return edge, known_at_all
 
 
 def _followed(
     image: FloatArray, first: "_Profiles", counted: FloatArray, scale: GreyScale | None, sign: float
-) -> tuple[Outline, FloatArray]:
-    """The edge and how far it is known, if surroundings are brighter (sign 1) or darker (-1) than cord."""
+) -> tuple[Outline, FloatArray, FloatArray]:
+    """The edge, if surroundings are brighter (sign 1) or darker (-1) than cord.
+
+    And how far it is known, see `_agreed`.
+    """
     start = edge = first.edge
-    known = np.zeros_like(counted)
+    known = known_at_all = np.zeros_like(counted)
     for number in range(PASSES):
         profiles = _read(image, edge, counted, scale) if number else first
-        moved, known = _agreed(*_find(profiles, sign), edge)
+        moved, known, known_at_all = _agreed(*_find(profiles, sign), edge)
         radius = np.clip(edge.radius + moved, start.radius - FARTHEST_MM, start.radius + FARTHEST_MM)
         edge = replace(edge, radius=np.maximum(radius, LEAST_MM))
     # blur moves the half-way grey level of a convex edge inwards
     outwards = np.clip(edge.curvature(), *BENT) * _blur(edge) ** 2 / 2
-    return replace(edge, radius=edge.radius + known * outwards * edge.slant()), known
+    radius = edge.radius + known_at_all * outwards * edge.slant()
+    return replace(edge, radius=radius), known, known_at_all
 
 
 def _blur(edge: Outline) -> FloatArray:
@@ -149,20 +161,43 @@ def _blur(edge: Outline) -> FloatArray:
     return blur[:, None]
 
 
-def _agreed(shift: FloatArray, weights: FloatArray, outline: Outline) -> tuple[FloatArray, FloatArray]:
-    """Shifts (N, K) on which neighbours agree, mm, and how far they are known.
+def _blur_of_fluid(edge: Outline) -> FloatArray:
+    """Standard deviation (N, K), mm, of what blurs a thin layer around the cord in each direction.
 
-    What lies astray of its neighbours, as at a root beside the cord, counts less and less; where little
-    counts, the edge stays.
+    Within a slice, a leaning layer also goes some way.
+    """
+    way = np.abs(edge.lean(LEAN_NEAR)) * min(edge.zooms[2], THICKEST_MM)
+    blur: FloatArray = np.hypot(_blur(edge), np.minimum(way / np.sqrt(12), MOST_LEANING_MM))
+    return blur
+
+
+def _agreed(
+    shift: FloatArray, weights: FloatArray, outline: Outline
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Shifts (N, K) on which neighbours agree, mm; how far they are known there, and how far by any around.
+
+    What lies astray of its neighbours, as at a root beside the cord, counts less and less. Where little
+    counts, as where the cord lies against the wall of its canal, the edge goes on as a round outline through
+    the edges that are seen, in its slice and those nearby; where none are seen, it stays.
     """
     room = np.maximum(outline.spread(np.ones_like(weights), *EDGE_NEAR), 1e-9)
-    counts, moved, known = weights, np.zeros_like(shift), np.zeros_like(shift)
+    counts, moved = weights, np.zeros_like(shift)
+    known = known_at_all = np.zeros_like(shift)
     for _ in range(3):
         share = outline.spread(counts, *EDGE_NEAR) / room
         known = share / (share + FEW)
-        moved = outline.smooth(shift, counts, *EDGE_NEAR) * known
+        count = counts.mean(axis=0)
+        on_the_whole = (counts * shift).mean(axis=0) / (count + FEW_ALL)
+        weight = outline.along((counts + FEW_ALL * outline.held).T, SHIFT_NEAR).T
+        shifts = outline.along((counts * shift + FEW_ALL * on_the_whole).T, SHIFT_NEAR).T
+        nearby = shifts / np.maximum(weight, 1e-9)
+        through = outline.rounded(outline.radius + nearby, weight * outline.held, ROUND_NEAR)
+        around = outline.along(count, SHIFT_NEAR)
+        others = (1 - known) * around**2 / (around**2 + PART_SEEN**2)
+        moved = known * outline.smooth(shift, counts, *EDGE_NEAR) + others * (through - outline.radius)
+        known_at_all = known + others
         counts = weights / (1 + ((shift - moved) / ASTRAY_MM) ** 2)
-    return moved, known
+    return moved, known, known_at_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +325,7 @@ def _thin_fluid(profiles: _Profiles, differs: FloatArray, gap: FloatArray, shift
     first = falls.argmax(axis=2)[..., None]
     end = np.take_along_axis(_crossings(differs, level, reach), first, axis=2)[..., 0]
     ends = falls.any(axis=2) & (lowest < FALLEN * gap)
-    blur = _blur(profiles.edge)
+    blur = _blur_of_fluid(profiles.edge)
     seen, further = _widening()
     thin: FloatArray = np.where(ends, np.interp((end - shift) / blur, seen, further, right=0) * blur, 0)
     return thin

@@ -6,6 +6,7 @@ a fraction of a voxel. Slices in which that is not so, as where the cord bends a
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, map_coordinates
@@ -19,10 +20,13 @@ STEP_MM = 0.2  # along a direction …
 STEPS = 4  # … or, where that is finer, as many to a voxel
 FARTHEST_MM = 25.0  # no cord reaches as far from its middle
 PARTS = 3  # sub-voxels along each axis in which an outline is drawn
+HARMONICS = 4  # of a round outline: nearly any ellipse
+STIFF = 0.0005  # weight of the squared bending of harmonics, against that of an edge that is seen all around
 SMOOTH = 0.7  # of a voxel: what is smoothed before shape is told
 STEEPEST = 1.6  # slant of the flattest sections; what is more is where a view cuts the cord
 ALIKE = 0.85  # Dice of a slice and its outline drawn, from which on the outline stands for it
 MARGIN_MM = 3.5  # in which an outline is drawn, and by which it leaves the view with the cord
+LEAST_FILTER = 0.05  # standard deviation below which a filter changes nothing
 LEAST_MM = 0.3  # a cord does not reach less far than that from its middle
 
 
@@ -91,10 +95,64 @@ class Outline:
     def spread(self, values: FloatArray, arc: float, along: float) -> FloatArray:
         """Gaussian filter on the outline; beyond its ends, there is nothing. Parameters as for `smooth`."""
         around = arc / (2 * np.pi * self.size / DIRECTIONS)
-        spread: FloatArray = gaussian_filter1d(values, around, axis=0, mode="wrap", truncate=3)
-        if along / self.zooms[2] > 0.05:
+        spread = values
+        if around > LEAST_FILTER:
+            spread = gaussian_filter1d(spread, around, axis=0, mode="wrap", truncate=3)
+        if along / self.zooms[2] > LEAST_FILTER:
             spread = gaussian_filter1d(spread, along / self.zooms[2], axis=1, mode="constant", truncate=3)
         return spread
+
+    def along(self, values: FloatArray, reach: float) -> FloatArray:
+        """Gaussian filter along the cord; beyond its ends, it goes on as it ends.
+
+        Parameters
+        ----------
+        values : (K, ...) array of float
+        reach : float, mm
+            Standard deviation.
+        """
+        slices = reach / self.zooms[2]
+        if slices <= LEAST_FILTER:
+            return values
+        filtered: FloatArray = gaussian_filter1d(values, slices, axis=0, mode="nearest", truncate=3)
+        return filtered
+
+    def lean(self, reach: float) -> FloatArray:
+        """How far (N, K) the cord moves in each direction along the cord, mm per mm.
+
+        Parameters
+        ----------
+        reach : float, mm
+            Standard deviation of the Gaussian weights of slices nearby.
+        """
+        if self.planes.size < 2:
+            return np.zeros((DIRECTIONS, self.planes.size))
+        across = self.along(self.middle.T * np.asarray(self.zooms[:2]), reach)
+        slope = np.gradient(across, self.zooms[2], axis=0)
+        lean: FloatArray = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1) @ slope.T
+        return lean
+
+    def rounded(self, radius: FloatArray, weights: FloatArray, along: float) -> FloatArray:
+        """The round outline that is nearest to an edge: a few harmonics of the angle, hardly bent.
+
+        Parameters
+        ----------
+        radius, weights : (N, K) array of float
+            Distance of the edge from the middle, mm, and how much it counts.
+        along : float, mm
+            Standard deviation of the Gaussian weights of slices nearby.
+
+        Returns
+        -------
+        rounded : (N, K) array of float
+            mm.
+        """
+        terms, stiff = _harmonics()
+        counts = (weights + 1e-6) / DIRECTIONS
+        products = self.along(np.einsum("np,nk,nq->kpq", terms, counts, terms), along)
+        sums = self.along(np.einsum("np,nk->kp", terms, counts * radius), along)
+        rounded: FloatArray = terms @ np.linalg.solve(products + np.diag(stiff), sums[..., None])[..., 0].T
+        return rounded
 
     def curvature(self) -> FloatArray:
         """Curvature (N, K) of the outline, per mm, smoothed over a voxel; more than 0 where it is convex."""
@@ -115,6 +173,15 @@ class Outline:
         step = 2 * np.pi / DIRECTIONS
         before, behind = np.roll(r, 1, axis=0), np.roll(r, -1, axis=0)
         return r, (behind - before) / (2 * step), (behind - 2 * r + before) / step**2
+
+
+@cache
+def _harmonics() -> tuple[FloatArray, FloatArray]:
+    """Terms (N, P) of a round outline: 1, cosines and sines; and how stiff (P,) each is."""
+    orders = np.arange(1, HARMONICS + 1)
+    waves = [turn(order * ANGLES) for order in orders for turn in (np.cos, np.sin)]
+    stiff = STIFF * np.repeat([0.0, *orders], [1, *[2] * HARMONICS]) ** 4
+    return np.stack([np.ones(DIRECTIONS), *waves], axis=1), stiff
 
 
 @dataclass(frozen=True, eq=False)

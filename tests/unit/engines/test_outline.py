@@ -85,3 +85,39 @@ def test_what_has_no_weight_does_not_count():
     weights = np.where(values == 1, 1.0, 0.0)
     np.testing.assert_allclose(outline.smooth(values, weights, 1.0, 2.0)[:10], 1)
     assert (outline.smooth(values, 0 * weights, 1.0, 2.0) == 0).all()
+
+
+@pytest.mark.parametrize("half_axes", [(6.0, 4.0), (4.0, 6.0), (5.0, 5.0)])
+def test_the_round_outline_goes_on_where_a_quarter_of_an_ellipse_is_not_seen(half_axes):
+    a, b = half_axes
+    true = np.repeat(a * b / np.hypot(b * np.cos(ANGLES), a * np.sin(ANGLES))[:, None], 3, axis=1)
+    outline = Outline(true, np.zeros((2, 3)), np.arange(3), np.ones(3, bool), (0.5, 0.5, 2.0))
+    seen = (np.cos(ANGLES) > -0.7)[:, None] * np.ones(3)
+    rounded = outline.rounded(np.where(seen > 0, true, 0), seen, 5.0)
+    whole, part = ((radius**2).sum(axis=0) for radius in (true, rounded))
+    np.testing.assert_allclose(rounded[seen > 0], true[seen > 0], atol=0.15)
+    np.testing.assert_allclose(part, whole, rtol=0.1)
+
+
+def test_the_round_outline_of_a_slice_is_also_made_of_those_nearby():
+    true = np.repeat(5.0 + 0.8 * np.cos(2 * ANGLES)[:, None], 9, axis=1)
+    outline = Outline(true, np.zeros((2, 9)), np.arange(9), np.ones(9, bool), (0.5, 0.5, 2.0))
+    seen = np.ones_like(true)
+    seen[:, 4] = 0
+    rounded = outline.rounded(np.where(seen > 0, true, 0), seen, 5.0)
+    np.testing.assert_allclose(rounded, true, atol=0.05)
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.4])
+def test_an_outline_knows_how_its_cord_leans(lean):
+    middle = np.array([[0.0], [lean]]) * np.arange(20) * 3.0 / 0.5  # voxels: slices of 3 mm, pixels of 0.5 mm
+    outline = Outline(
+        np.full((DIRECTIONS, 20), 5.0), middle, np.arange(20), np.ones(20, bool), (0.5, 0.5, 3.0)
+    )
+    np.testing.assert_allclose(
+        outline.lean(5.0)[:, 5:15], (lean * np.sin(ANGLES))[:, None] * np.ones(10), atol=1e-3
+    )
+    one = Outline(
+        np.full((DIRECTIONS, 1), 5.0), middle[:, :1], np.arange(1), np.ones(1, bool), (0.5, 0.5, 3.0)
+    )
+    np.testing.assert_array_equal(one.lean(5.0), 0)
