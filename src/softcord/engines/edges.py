@@ -48,7 +48,7 @@ THICKEST_MM = 5.0  # slices further apart are taken to be this thick, with gaps
 LEAN_NEAR = 5.0  # mm along the cord in which it leans much the same
 MOST_LEANING_MM = 0.6  # of blur, by the cord's lean within a slice: what leans more is no small blur
 # whether surroundings are brighter: near a logistic regression on rods in thin fluid, phantoms and images
-KNOWN, STEEP = 0.35, 0.25  # mm: worth of an edge known all around, and of a logarithm of steepness
+KNOWN, STEEP = 1.0, 0.25  # mm: worth of an edge known all around, and of a logarithm of steepness
 STEEPEST = 3.0  # of that logarithm
 SLOPE_MM, SLOPE_NEAR_MM = 0.4, 0.5  # how fine, and how near to the edge, slopes are taken
 BENT = -0.2, 0.6  # per mm: least and most curvature that an edge may have, for what blur has done to it
@@ -114,8 +114,8 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
     """The edge by the grey levels, and how far it is known (N, K), 0 to 1, be it by others around it.
 
     Whether the surroundings are brighter or darker than the cord is not said. Both are tried. For one speaks
-    that it moves the edge less, that more of the edge is known, and that grey levels change by more near the
-    edge as it came.
+    that it moves the edge less where it is known, that more of it is known, and that grey levels change by
+    more near the edge as it came.
     """
     held = outline.held
     counted = np.broadcast_to(held, outline.radius.shape).astype(np.float64)
@@ -123,16 +123,21 @@ def _edge_by_grey(image: FloatArray, outline: Outline, scale: GreyScale | None) 
     start = replace(outline, radius=np.maximum(smooth, LEAST_MM))
     first = _read(image, start, counted, scale)
     brighter, darker = (_followed(image, first, counted, scale, sign) for sign in (1.0, -1.0))
-    moved, known = (
-        float(values[:, held].mean())
-        for values in (
-            np.abs(darker[0].radius - start.radius) - np.abs(brighter[0].radius - start.radius),
-            brighter[1] - darker[1],
-        )
-    )
     steeper = float(np.clip(_steeper(first), -STEEPEST, STEEPEST))
-    edge, _, known_at_all = brighter if moved + KNOWN * known + STEEP * steeper >= 0 else darker
+    (far, much), (other_far, other_much) = (
+        _moved(start, edge, known) for edge, known, _ in (brighter, darker)
+    )
+    says_brighter = other_far - far + KNOWN * (much - other_much) + STEEP * steeper
+    edge, _, known_at_all = brighter if says_brighter >= 0 else darker
     return edge, known_at_all
+
+
+def _moved(start: Outline, edge: Outline, known: FloatArray) -> tuple[float, float]:
+    """How far an edge moved where it is known, mm, and how much of it is known, 0 to 1."""
+    held = start.held
+    much = float(known[:, held].mean())
+    far = float((known * np.abs(edge.radius - start.radius))[:, held].mean())
+    return far / max(much, 1e-9), much
 
 
 def _followed(

@@ -166,6 +166,16 @@ def test_the_far_side_of_thin_fluid_is_not_taken_for_the_edge(zoom, cord, fluid,
     assert area(placed, zoom) == pytest.approx(np.pi * RADIUS**2, rel=0.1 if zoom > 1 else 0.05)
 
 
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize(("cord", "fluid"), [(0.3, 0.9), (0.6, 0.2)])
+def test_half_a_millimetre_of_thin_fluid_taken_for_cord_is_given_back(zoom, cord, fluid):
+    truth, sac = rod(zoom), rod(zoom, RADIUS + 1.0)
+    image = cord + (fluid - cord) * (sac - truth)  # beyond the fluid, all is as grey as the cord
+    image += 0.02 * np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+    placed = place_edges(image, rod(zoom, RADIUS + 0.5), (zoom, zoom, 2.0), rim=0.0)
+    assert area(placed, zoom) == pytest.approx(np.pi * RADIUS**2, rel=0.02 if zoom <= 1 else 0.06)
+
+
 @pytest.mark.parametrize(("zoom", "radius"), [(1.0, 0.8), (1.5, 1.2), (2.0, 1.7)])
 def test_a_cord_too_thin_to_be_read_within_stays(zoom, radius):
     truth = rod(zoom, radius)
