@@ -261,6 +261,31 @@ def test_where_the_surroundings_are_as_grey_as_the_cord_it_goes_on_round_whereve
     assert small == pytest.approx(np.pi * RADIUS**2, rel=0.07)
 
 
+@pytest.mark.parametrize("off", [-0.4, 0.0, 0.4])
+def test_a_cord_flattened_without_fluid_in_front_is_not_filled_up_by_its_neighbours(off):
+    zoom, thickness, slices = 0.5, 2.0, 30
+    x = (np.arange(320) + 0.5) * zoom / 4 - 20
+
+    def ellipse(half_i: float, half_j: float) -> np.ndarray:
+        inside = (x[:, None] / half_i) ** 2 + (x[None] / half_j) ** 2 < 1
+        return inside.reshape(80, 4, 80, 4).mean(axis=(1, 3))
+
+    rng = np.random.default_rng(0)
+    image, start = (np.empty((80, 80, slices), np.float32) for _ in range(2))
+    for k in range(slices):
+        bump = np.exp(-0.5 * ((k - (slices - 1) / 2) * thickness / 6) ** 2)
+        half = 4.5 * (1 - 0.45 * bump)  # in front and behind, as the fluid gets thinner until there is none
+        cord, sac = ellipse(6.0, half), ellipse(8.5, half + 2 * (1 - bump))
+        fluid = np.maximum(sac - cord, 0)
+        image[..., k] = 0.3 * cord + 0.9 * fluid + 0.35 * (1 - cord - fluid)
+        start[..., k] = ellipse(6.0 + off, half + off)
+    image += 0.02 * rng.standard_normal(image.shape).astype(np.float32)
+    placed = place_edges(image, start, (zoom, zoom, thickness), rim=0.0)
+    found = placed[..., 13:17].sum(axis=(0, 1)).mean() * zoom**2
+    bumps = np.exp(-0.5 * ((np.arange(13, 17) - (slices - 1) / 2) * thickness / 6) ** 2)
+    assert found == pytest.approx(np.pi * 6.0 * 4.5 * (1 - 0.45 * bumps).mean(), rel=0.02)
+
+
 @pytest.mark.parametrize("lean", [0.0, 0.25, 0.5])
 @pytest.mark.parametrize("width", [1.2, 6.0])
 def test_a_cord_that_leans_within_its_thick_slices_has_the_area_of_its_section(lean, width):
